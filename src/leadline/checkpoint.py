@@ -1,0 +1,118 @@
+"""Checkpoint: one .safetensors file that rebuilds a network without running code from the file.
+
+Metadata (all JSON, under the key "leadline"): format version, the network's name and config, the list of surgeries
+(what compression did, in order, each replayable through `surgery`), and provenance (data, seed, metrics, version).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as save_tensors
+
+from leadline.errors import UserError, unknown_name
+from leadline.files import write_whole
+from leadline.models import Network, create
+from leadline.version import __version__
+
+FORMAT = 1
+Surgery = Callable[..., Network]
+_SURGERIES: dict[str, Surgery] = {}
+
+
+def surgery(name: str) -> Callable[[Surgery], Surgery]:
+    """Registers how a kind of surgery is replayed: `function(network, **record) -> network`.
+
+    A compression method registers its replay once and appends `{"kind": name, **record}` to `network.surgeries`;
+    loading then rebuilds the same structure before the tensors are put in.
+    """
+
+    def keep(function: Surgery) -> Surgery:
+        _SURGERIES[name] = function
+        return function
+
+    return keep
+
+
+def save(network: Network, path: str | os.PathLike, provenance: dict[str, Any] | None = None) -> Path:
+    """Writes `network` as a checkpoint, whole or not at all.
+
+    Args:
+        network: made by `leadline.create` (or loaded), so that it has a name.
+        path: ends in .safetensors.
+        provenance: JSON-able facts about where the weights come from (recipe, seed, data, metrics).
+
+    Raises:
+        UserError: the path cannot be written or does not end in .safetensors.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise UserError(f"{path}: a checkpoint's name ends in .safetensors")
+    about = {
+        "format": FORMAT,
+        "version": __version__,
+        "task": network.task.value,
+        "network": network.name,
+        "config": network.config_dict(),
+        "surgeries": getattr(network, "surgeries", []),
+        "provenance": provenance if provenance is not None else getattr(network, "provenance", {}),
+    }
+    tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    write_whole(path, save_tensors(tensors, {"leadline": json.dumps(about)}))
+    return path
+
+
+def read_about(path: str | os.PathLike) -> dict[str, Any]:
+    """The metadata of a checkpoint, without its tensors.
+
+    Raises:
+        UserError: missing, truncated or foreign file, or one made by a newer leadline.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such checkpoint file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: not a readable .safetensors file ({error}): copy it again") from error
+    if "leadline" not in metadata:
+        raise UserError(
+            f"{path}: a .safetensors file without leadline's metadata: for weights of the original projects "
+            "use leadline.import_upstream"
+        )
+    about = json.loads(metadata["leadline"])
+    if about["format"] > FORMAT:
+        raise UserError(f"{path}: written by leadline {about['version']}, newer than this one: upgrade leadline")
+    return about
+
+
+def load_network(path: str | os.PathLike) -> Network:
+    """The network that a checkpoint holds, in eval mode, with `.provenance` and `.surgeries` set.
+
+    Raises:
+        UserError: as `read_about`; or tensors that do not fit the network that the metadata names.
+    """
+    about = read_about(path)
+    network = create(about["network"], **about["config"])
+    for record in about["surgeries"]:
+        if record["kind"] not in _SURGERIES:
+            raise unknown_name(f"surgery in {path}", record["kind"], list(_SURGERIES))
+        network = _SURGERIES[record["kind"]](network, **{k: v for k, v in record.items() if k != "kind"})
+    with safe_open(path, framework="pt") as file:
+        tensors: dict[str, torch.Tensor] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise UserError(f"{path}: its tensors do not fit {about['network']} with its config: {first}") from error
+    network.name = about["network"]
+    network.surgeries = about["surgeries"]
+    network.provenance = about["provenance"]
+    return network.eval()

@@ -1,0 +1,101 @@
+"""The door from the terminal: `leadline COMMAND`. Commands are imported when called, so that --help stays quick."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from importlib import import_module
+
+import click
+
+from leadline.errors import UserError
+from leadline.version import __version__
+
+COMMANDS = {
+    "predict": "Disparity, depth and point cloud of one pair or many.",
+    "train": "Train a network from a recipe; resumable.",
+    "evaluate": "Models against metrics on a data set.",
+    "data": "List and check data sets and procedural scenes.",
+    "models": "What can be loaded, with measured numbers.",
+    "demo": "Render pairs, predict, evaluate, write pictures.",
+}  # each lives in leadline.cli.NAME as `command`
+
+INTERRUPTED = 130  # the shell's convention for a program stopped by Ctrl-C
+
+
+class Failure(click.ClickException):
+    """An error of the user's, told in one line on stderr."""
+
+    exit_code = 2
+
+    def __init__(self, message: str):
+        super().__init__(" ".join(message.split()))
+
+    def show(self, file=None) -> None:
+        click.echo(f"leadline: {self.message}", file=file or sys.stderr)
+
+
+class Unexpected(Failure):
+    """An error of leadline's."""
+
+    exit_code = 1
+
+
+class Commands(click.Group):
+    """Knows its commands by name and imports each when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        return import_module(f"leadline.cli.{cmd_name}").command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(self, ctx: click.Context, args: list[str]):
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            close = difflib.get_close_matches(name, COMMANDS, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(COMMANDS)}"
+            raise click.UsageError(f"no such command {name!r}: {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context):
+        """Runs the command; whatever goes wrong becomes one line, unless --debug asks for the traceback."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except KeyboardInterrupt:
+            click.echo("leadline: stopped", err=True)
+            ctx.exit(INTERRUPTED)
+        except UserError as error:
+            if ctx.params["debug"]:
+                raise
+            raise Failure(str(error)) from error
+        except Exception as error:
+            if ctx.params["debug"]:
+                raise
+            raise Unexpected(
+                f"unexpected {type(error).__name__}: {error}: run it again as `leadline --debug ...` and report it"
+            ) from error
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="leadline")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def main(debug: bool) -> None:
+    """From image pairs to a small, verified depth model on a device.
+
+    Exit codes: 0 done · 1 some items of a batch failed, or an unexpected error · 2 something to mend in the call or
+    its files.
+    """
+
+
+def run() -> None:
+    """The `leadline` program."""
+    main(prog_name="leadline")

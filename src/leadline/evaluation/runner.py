@@ -1,0 +1,124 @@
+"""Runs predictors over a data set and measures them."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from leadline.data import open_data
+from leadline.data.datasets.base import FileDataset
+from leadline.data.sample import Sample
+from leadline.errors import UserError
+from leadline.evaluation.metrics import StereoSums
+from leadline.evaluation.results import Problem, Results, Row
+from leadline.models import Task
+from leadline.predict import Predictor
+from leadline.zoo import load
+
+Predictors = Predictor | str | Sequence[Predictor | str] | Mapping[str, Predictor]
+Progress = Callable[[int, int], None]
+
+
+@runtime_checkable
+class Samples(Protocol):
+    """What can be evaluated on: a data set of `leadline.data`, or a list of Samples. Indexing reads one."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Sample: ...
+
+
+def evaluate(
+    predictors: Predictors,
+    dataset: Samples | str,
+    *,
+    limit: int | None = None,
+    progress: Progress | None = None,
+) -> Results:
+    """Measures stereo predictors on the samples of a data set.
+
+    A sample that cannot be read, has no valid truth, or that a predictor fails on, is listed in `.problems` with the
+    reason, and the rest goes on. Each sample is read once and all predictors see it before the next one is read.
+
+    Args:
+        predictors: one or several, each a Predictor or what `leadline.load` takes, or Predictors by the label that
+            they shall have in the results.
+        dataset: what `leadline.open_data` gives or takes ("FORMAT:PATH"), or a list of Samples.
+        limit: only the first so many samples.
+        progress: called with (samples done, samples in all) after each sample.
+
+    Raises:
+        UserError: unknown predictor or data set, or a predictor whose task is not stereo.
+    """
+    named = _named(predictors)
+    samples = open_data(dataset) if isinstance(dataset, str) else dataset
+    total = len(samples) if limit is None else min(limit, len(samples))
+    results = Results(models=list(named), data=getattr(samples, "name", f"{len(samples)} samples"))
+    results.problems += [Problem(None, None, line) for line in getattr(samples, "problems", [])]
+    for index in range(total):
+        try:
+            sample = samples[index]
+            disparity, valid = _truth(sample)
+        except UserError as error:
+            results.problems.append(Problem(_sample_name(samples, index), None, str(error)))
+        else:
+            for name, predictor in named.items():
+                try:
+                    start = time.perf_counter()
+                    predicted = predictor.predict(*sample.images)
+                    seconds = time.perf_counter() - start
+                    _check_size(predicted, disparity)
+                except (UserError, RuntimeError, MemoryError) as error:  # out of memory is a RuntimeError in torch
+                    results.problems.append(Problem(sample.name, name, str(error) or type(error).__name__))
+                    continue
+                sums = StereoSums.of(predicted, disparity, valid, sample.occluded, sample.foreground, sample.camera)
+                height, width = disparity.shape
+                row = Row(name, sample.name, height, width, sums.all.pixels, seconds, sums.metrics())
+                results.add(row, sums)
+        if progress is not None:
+            progress(index + 1, total)
+    return results
+
+
+def _named(predictors: Predictors) -> dict[str, Predictor]:
+    """The predictors by a label that each has alone."""
+    if isinstance(predictors, Mapping):
+        labelled = list(predictors.items())
+    else:
+        several = [predictors] if isinstance(predictors, str | Predictor) else list(predictors)
+        labelled = [(p, load(p)) if isinstance(p, str) else (p.name, p) for p in several]
+    named, seen = {}, Counter()
+    for label, predictor in labelled:
+        if predictor.task is not Task.STEREO:
+            raise UserError(f"{label} is not a stereo predictor (its task: {predictor.task.value}): leave it out")
+        seen[label] += 1
+        named[label if seen[label] == 1 else f"{label} ({seen[label]})"] = predictor
+    return named
+
+
+def _truth(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+    """The sample's disparity and where it is valid; UserError where there is nothing to measure against."""
+    if sample.disparity is None or sample.valid is None:
+        raise UserError("no true disparity")
+    valid = sample.valid & np.isfinite(sample.disparity)
+    if not valid.any():
+        raise UserError("no valid pixel in the true disparity")
+    return sample.disparity, valid
+
+
+def _check_size(predicted: np.ndarray, truth: np.ndarray) -> None:
+    if predicted.shape != truth.shape:
+        raise UserError(f"predicted {predicted.shape} where the true disparity is {truth.shape}")
+
+
+def _sample_name(samples: Samples, index: int) -> str:
+    """The name of a sample, without reading it where that is possible, as it may be unreadable."""
+    if isinstance(samples, FileDataset):
+        return samples.item(index).name
+    if isinstance(samples, list):
+        return samples[index].name
+    return f"sample {index}"

@@ -1,0 +1,217 @@
+"""plummet: a compact stereo network made for int8 and for every target.
+
+The left and right views share an encoder down to 1/8. Matching happens twice, by shifts alone: at 1/8, where a
+small 3-D filter (written in 2-D) cleans the volume with the same weights at every disparity, and at 1/4, where
+a 2-D hourglass with the disparities as channels, guided by the left view, adds what context tells. The scores of
+all three are summed: what matches plainly passes straight through, and the hourglass only has to correct it.
+
+Rules kept throughout, for NPUs and integer runtimes: BatchNorm after every convolution, ReLU, no 5-D tensor, no
+gather, scatter or grid_sample. Learns from StereoNet (coarse 3-D filtering; Khamis et al., ECCV 2018), LightStereo
+(2-D aggregation with disparities as channels; Guo et al., 2024), CoEx (guidance by the left view; Bangunharcana et
+al., IROS 2021) and RAFT (convex upsampling).
+Shapes: b batch, h w image, planes = max_disparity / 4.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from leadline.errors import UserError
+from leadline.models.network import Network, Task
+from leadline.models.registry import register
+from leadline.nn.conv import ConvBN, Residual
+from leadline.nn.convex_upsample import convex_upsample
+from leadline.nn.correlation import correlation_volume
+from leadline.nn.imagenet import ImageNetNormalize
+from leadline.nn.plane_conv import PlaneConv
+from leadline.nn.regression import local_soft_argmin, soft_argmin
+
+
+@dataclass(frozen=True)
+class PlummetConfig:
+    """Widths are channels at the resolution named."""
+
+    max_disparity: int = 192  # px, multiple of 8; larger disparities cannot be predicted
+    stem: int = 16  # at 1/2
+    quarter: int = 32
+    eighth: int = 48
+    matching: int = 32  # channels that are correlated at 1/4
+    coarse_groups: int = 8  # groups of the correlation at 1/8
+    coarse_layers: int = 2  # 3-D filter layers at 1/8, besides the last
+    hidden_quarter: int = 48
+    hidden_eighth: int = 64
+    hidden_sixteenth: int = 96
+    depth: int = 1  # residual units per stage
+
+    def __post_init__(self) -> None:
+        if self.max_disparity % 8 or not 16 <= self.max_disparity <= 1024:
+            raise UserError(
+                f"plummet: max_disparity {self.max_disparity} must be a multiple of 8 (whole planes at 1/8 "
+                "resolution) from 16 to 1024"
+            )
+        if self.eighth % self.coarse_groups:
+            raise UserError(
+                f"plummet: eighth ({self.eighth}) must be a multiple of coarse_groups ({self.coarse_groups})"
+            )
+
+
+class Encoder(nn.Module):
+    """Features of one view at 1/4 and 1/8, and from those at 1/4 the ones that are matched."""
+
+    def __init__(self, config: PlummetConfig):
+        super().__init__()
+        self.stem = ConvBN(3, config.stem, stride=2)
+        self.quarter = nn.Sequential(
+            ConvBN(config.stem, config.quarter, stride=2), *(Residual(config.quarter) for _ in range(config.depth - 1)),
+            ConvBN(config.quarter, config.quarter),
+        )  # fmt: skip
+        self.eighth = nn.Sequential(
+            ConvBN(config.quarter, config.eighth, stride=2), *(Residual(config.eighth) for _ in range(config.depth))
+        )
+        self.down_to_quarter = ConvBN(config.eighth, config.quarter, kernel=1, relu=False)
+        self.fuse = ConvBN(config.quarter, config.quarter)
+        self.match_quarter = ConvBN(config.quarter, config.matching, kernel=1, relu=False)
+        self.match_eighth = ConvBN(config.eighth, config.eighth, kernel=1, relu=False)
+
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        half = self.stem(image)
+        quarter = self.quarter(half)
+        eighth = self.eighth(quarter)
+        fused = self.fuse(F.relu(quarter + _double(self.down_to_quarter(eighth))))
+        return half, fused, eighth, self.match_quarter(fused), self.match_eighth(eighth)
+
+
+class CoarseFilter(nn.Module):
+    """Cleans the grouped correlation at 1/8 along disparity and space; one score per plane."""
+
+    def __init__(self, planes: int, groups: int, layers: int):
+        super().__init__()
+        self.layers = nn.ModuleList(PlaneConv(planes, groups, groups) for _ in range(layers))
+        self.score = PlaneConv(planes, groups, 1, relu=False)
+
+    def forward(self, volume: Float[Tensor, "b pg h w"]) -> Float[Tensor, "b p h w"]:
+        for layer in self.layers:
+            volume = volume + layer(volume)
+        return self.score(volume)
+
+
+class Aggregation(nn.Module):
+    """Hourglass over the scores at 1/4 with the left view's features beside them; gives a correction per plane."""
+
+    def __init__(self, config: PlummetConfig):
+        super().__init__()
+        planes, quarter, eighth, sixteenth = (
+            config.max_disparity // 4,
+            config.hidden_quarter,
+            config.hidden_eighth,
+            config.hidden_sixteenth,
+        )
+        self.enter = ConvBN(planes + config.quarter, quarter, kernel=1)
+        self.down_eighth = ConvBN(quarter, eighth, stride=2)
+        self.join_eighth = ConvBN(eighth + planes // 2 + config.eighth, eighth, kernel=1)
+        self.at_eighth = nn.Sequential(*(Residual(eighth) for _ in range(config.depth)))
+        self.down_sixteenth = ConvBN(eighth, sixteenth, stride=2)
+        self.at_sixteenth = nn.Sequential(*(Residual(sixteenth) for _ in range(config.depth + 1)))
+        self.up_eighth = ConvBN(sixteenth, eighth, kernel=1, relu=False)
+        self.out_eighth = nn.Sequential(*(Residual(eighth) for _ in range(config.depth)))
+        self.up_quarter = ConvBN(eighth, quarter, kernel=1, relu=False)
+        self.out_quarter = ConvBN(quarter, quarter)
+        self.score = ConvBN(quarter, planes, relu=False)
+
+    def forward(
+        self,
+        scores: Float[Tensor, "b p h w"],
+        coarse: Float[Tensor, "b p2 h2 w2"],
+        guide: Float[Tensor, "b cq h w"],
+        guide_eighth: Float[Tensor, "b ce h2 w2"],
+    ) -> Float[Tensor, "b p h w"]:
+        quarter = self.enter(torch.cat([scores, guide], 1))
+        eighth = self.join_eighth(torch.cat([self.down_eighth(quarter), coarse, guide_eighth], 1))
+        eighth = self.at_eighth(eighth)
+        sixteenth = self.at_sixteenth(self.down_sixteenth(eighth))
+        eighth = self.out_eighth(F.relu(eighth + _double(self.up_eighth(sixteenth))))
+        quarter = self.out_quarter(F.relu(quarter + _double(self.up_quarter(eighth))))
+        return self.score(quarter)
+
+
+class Plummet(Network):
+    """Disparity (b, 1, h, w) in px of a rectified pair, 0 .. max_disparity - 4."""
+
+    task = Task.STEREO
+    size_multiple = 16
+    refine_planes: Tensor
+
+    def __init__(self, config: PlummetConfig):
+        super().__init__(config)
+        self.planes = config.max_disparity // 4
+        self.normalize = ImageNetNormalize()
+        self.encoder = Encoder(config)
+        self.coarse = CoarseFilter(self.planes // 2, config.coarse_groups, config.coarse_layers)
+        self.aggregation = Aggregation(config)
+        self.correlation_weight = nn.Parameter(torch.tensor(1.0))
+        self.detail = ConvBN(config.stem, config.stem, stride=2)
+        self.guide = ConvBN(config.quarter + config.stem, 32)
+        self.upsample_weights = ConvBN(32, 9 * 16, kernel=1, relu=False)
+        self.register_buffer("refine_planes", _between_planes(self.planes), persistent=False)
+
+    def forward_scores(
+        self, left: Float[Tensor, "b 3 h w"], right: Float[Tensor, "b 3 h w"]
+    ) -> tuple[list[Float[Tensor, "b 1 h w"]], Float[Tensor, "b p hq wq"], float]:
+        """Predictions as `forward_all`, the scores of the planes at 1/4 before softmax, and px between planes."""
+        self.check_size(*left.shape[-2:])
+        features = self.encoder(self.normalize(torch.cat([left, right])))
+        (half, _), (fused, _), (eighth, _), (match_l, match_r), (coarse_l, coarse_r) = (f.chunk(2) for f in features)
+        correlation = correlation_volume(match_l, match_r, self.planes)
+        coarse_volume = correlation_volume(coarse_l, coarse_r, self.planes // 2, self.config.coarse_groups)
+        coarse_scores = self.coarse(coarse_volume)
+        scores = self.correlation_weight * correlation + _double(F.conv2d(coarse_scores, self.refine_planes))
+        scores = scores + self.aggregation(scores, coarse_scores, fused, eighth)
+        disparity = local_soft_argmin(scores, spacing=4.0)
+        weights = self.upsample_weights(self.guide(torch.cat([fused, self.detail(half)], 1)))
+        final = convex_upsample(disparity, weights, factor=4)
+        predictions = [final]
+        if self.training:
+            coarse = soft_argmin(coarse_scores, spacing=8.0)
+            predictions = [_resize(coarse, final), _resize(disparity, final), final]
+        return predictions, scores, 4.0
+
+    def forward_all(
+        self, left: Float[Tensor, "b 3 h w"], right: Float[Tensor, "b 3 h w"]
+    ) -> list[Float[Tensor, "b 1 h w"]]:
+        return self.forward_scores(left, right)[0]
+
+
+def _between_planes(planes: int) -> Float[Tensor, "p p2 1 1"]:
+    """Weights that read planes at 1/4 from planes at 1/8: plane d from d / 2, the odd ones from both neighbours."""
+    weights = torch.zeros(planes, planes // 2, 1, 1)
+    for d in range(planes):
+        weights[d, d // 2] += 0.5
+        weights[d, min((d + 1) // 2, planes // 2 - 1)] += 0.5
+    return weights
+
+
+def _double(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
+    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+def _resize(x: Float[Tensor, "b 1 h w"], like: Float[Tensor, "b 1 fh fw"]) -> Float[Tensor, "b 1 fh fw"]:
+    return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
+
+
+@register("plummet-s")
+def plummet_s(**config) -> Plummet:
+    """The small one, for a CPU or a small NPU."""
+    return Plummet(PlummetConfig(**config))
+
+
+@register("plummet-m")
+def plummet_m(**config) -> Plummet:
+    """The medium one: wider and deeper."""
+    wide = {
+        "stem": 24, "quarter": 48, "eighth": 80, "matching": 48, "coarse_groups": 16,
+        "hidden_quarter": 64, "hidden_eighth": 96, "hidden_sixteenth": 160, "depth": 2,
+    }  # fmt: skip
+    return Plummet(PlummetConfig(**{**wide, **config}))

@@ -1,0 +1,72 @@
+"""What every predictor is, and which images it takes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+from leadline.errors import UserError
+from leadline.models.network import Task
+
+_VIEWS = {
+    Task.STEREO: ("left", "right"),
+    Task.FLOW: ("frame0", "frame1"),
+    Task.INTERPOLATION: ("frame0", "frame1"),
+    Task.MONO: ("image",),
+}
+
+
+class Predictor(ABC):
+    """Anything that turns images into a prediction: a network, an exported model, a classical algorithm.
+
+    It owns normalisation, padding and un-padding. A subclass gives `task`, `name` and `_predict`.
+    """
+
+    task: Task
+    name: str
+
+    def predict(self, *images: np.ndarray) -> np.ndarray:
+        """The prediction for one pair (or image).
+
+        Args:
+            images: uint8 or uint16, (h, w) or (h, w, 3) RGB, any size, all of one size. uint16 is read over its full
+                range: 65535 is white.
+
+        Returns:
+            stereo: disparity (h, w) float32, px, left view · flow: (h, w, 2) float32, px · interpolation: a frame
+            (h, w, 3) of the first image's type · mono: depth (h, w) float32, m.
+
+        Raises:
+            UserError: the wrong number of images, or images of another kind, size or number of channels.
+        """
+        check_images(images, self.task)
+        return self._predict(*images)
+
+    @abstractmethod
+    def _predict(self, *images: np.ndarray) -> np.ndarray:
+        """`predict` for images that have been checked."""
+
+
+def check_images(images: tuple[np.ndarray, ...], task: Task) -> None:
+    """Raises UserError unless `images` are what a predictor of `task` takes."""
+    views = _VIEWS[task]
+    if len(images) != len(views):
+        raise UserError(f"{task.value} takes {len(views)} image(s) ({', '.join(views)}), got {len(images)}")
+    for view, image in zip(views, images, strict=True):
+        shape = "x".join(map(str, image.shape))
+        if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
+            raise UserError(
+                f"{view} image has shape {shape}: give (h, w) greyscale or (h, w, 3) RGB, one image at a time, no alpha"
+            )
+        if image.size == 0:
+            raise UserError(f"{view} image is empty (shape {shape})")
+        if image.dtype not in (np.uint8, np.uint16):
+            raise UserError(
+                f"{view} image holds {image.dtype} values: give uint8 or uint16 as the camera does "
+                "(from [0, 1]: (image * 255).round().astype('uint8'))"
+            )
+    sizes = [image.shape[:2] for image in images]
+    if len(set(sizes)) > 1:
+        told = ", ".join(f"{view} {size[1]}x{size[0]}" for view, size in zip(views, sizes, strict=True))
+        raise UserError(f"the images differ in size (width x height: {told}): give images of one size")

@@ -1,0 +1,251 @@
+"""A training run: a folder that holds everything about it, begun or taken up where it stopped."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import warnings
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from leadline import checkpoint
+from leadline.data.augment import AugmentConfig
+from leadline.data.loading import BatchStream, Plan, Source, Stretch
+from leadline.errors import UserError
+from leadline.files import write_whole
+from leadline.models import Network, create
+from leadline.training.recipe import Phase, Recipe, check_recipe, difference, dump_recipe, load_recipe
+from leadline.version import __version__
+
+
+def train(
+    recipe: Recipe | str | os.PathLike,
+    folder: str | os.PathLike | None = None,
+    resume: bool = False,
+    stop_after: int | None = None,
+) -> Path:
+    """Trains a network as a recipe says.
+
+    A folder that holds a run of the same recipe is taken up where it stopped: the weights at the end are the same as
+    without the interruption.
+
+    Args:
+        recipe: a Recipe or the path of one.
+        folder: of the run; default runs/NAME.
+        resume: refuse to begin a new run.
+        stop_after: steps of this sitting; the run can be taken up again.
+
+    Returns:
+        The final checkpoint (`NAME.safetensors`), or `latest.safetensors` where the run stopped before its end.
+
+    Raises:
+        UserError: a mistake in the recipe, a folder with another run, nothing to resume, or a loss that is not finite.
+    """
+    if not isinstance(recipe, Recipe):
+        recipe = load_recipe(recipe)
+    folder = Path("runs") / recipe.name if folder is None else Path(folder)
+    start = _find_start(recipe, folder, resume)
+    final = folder / f"{recipe.name}.safetensors"
+    if start >= recipe.total_steps and final.is_file():
+        return final
+    return _fit(recipe, folder, start, stop_after, final)
+
+
+def _find_start(recipe: Recipe, folder: Path, resume: bool) -> int:
+    """The step from which to go on; nothing is written."""
+    last, kept = folder / "last.ckpt", folder / "recipe.yaml"
+    if last.is_file():
+        if not kept.is_file():
+            raise UserError(f"{folder}: holds last.ckpt but no recipe.yaml: choose another folder with -o")
+        old = yaml.safe_load(kept.read_text(encoding="utf-8"))
+        changed = difference(dump_recipe(check_recipe(old, str(kept))), dump_recipe(recipe))
+        if changed is not None:
+            raise UserError(f"{folder}: the recipe of this run was another ({changed}): choose another folder with -o")
+        return _read_step(last)
+    if resume:
+        raise UserError(f"{folder}: there is no last.ckpt to resume from: leave --resume out to begin")
+    return 0
+
+
+def _read_step(path: Path) -> int:
+    try:
+        return int(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["global_step"])
+    except Exception as error:
+        raise UserError(f"{path}: not a readable checkpoint ({error}): delete it to begin anew") from error
+
+
+def make_plan(recipe: Recipe, rank: int = 0, ranks: int = 1) -> Plan:
+    """The stream of batches that a recipe asks for."""
+    phases = recipe.phases or [Phase(steps=recipe.total_steps)]
+    stretches = []
+    for phase in phases:
+        crop = phase.crop or recipe.crop
+        size = phase.render_size or (recipe.render_size if phase.crop is None else None) or crop
+        stretches.append(Stretch(phase.steps * recipe.accumulate, phase.batch or recipe.batch, crop, size))
+    sources = tuple(Source(source.source, source.weight, source.scenes) for source in recipe.data)
+    augment = AugmentConfig(**recipe.augment.model_dump())
+    return Plan(sources, tuple(stretches), recipe.seed, recipe.reuse, augment, rank, ranks)
+
+
+def pairs_seen(recipe: Recipe, steps: int, ranks: int = 1) -> int:
+    """How many pairs the first `steps` steps take."""
+    seen = 0
+    for phase in recipe.phases or [Phase(steps=recipe.total_steps)]:
+        taken = min(steps, phase.steps)
+        seen += taken * (phase.batch or recipe.batch)
+        steps -= taken
+    return seen * recipe.accumulate * ranks
+
+
+def make_network(recipe: Recipe) -> Network:
+    """The network of a recipe, from its seed or from the checkpoint that it starts from.
+
+    Raises:
+        UserError: unknown network or option, or a checkpoint that does not fit.
+    """
+    torch.manual_seed(recipe.seed)
+    network = create(recipe.network.name, **recipe.network.options)
+    for stretch in make_plan(recipe).stretches:
+        network.check_size(*stretch.crop)
+    if recipe.init is not None:
+        start = checkpoint.load_network(recipe.init)
+        try:
+            network.load_state_dict(start.state_dict())
+        except RuntimeError as error:
+            raise UserError(f"init: {recipe.init} holds a {start.name} that does not fit the network") from error
+    return network
+
+
+def _fit(recipe: Recipe, folder: Path, start: int, stop_after: int | None, final: Path) -> Path:
+    import lightning
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    from leadline.training.callbacks import Average, Checkpoints, Finite, Journal, Progress, StopAfter
+    from leadline.training.module import Training
+    from leadline.training.tensorboard import Board
+    from leadline.training.validation import Pairs, Validation
+
+    _quieten()
+    if recipe.threads is not None:
+        torch.set_num_threads(recipe.threads)
+    precision = _precision(recipe)
+    module = Training(make_network(recipe), recipe)
+    module.configure_optimizers()  # once for its errors, before anything is written
+    BatchStream(make_plan(recipe))
+    pairs = None if recipe.validate_ is None else Pairs(recipe)
+
+    write_whole(folder / "recipe.yaml", yaml.safe_dump(dump_recipe(recipe), sort_keys=False).encode())
+    logger = TensorBoardLogger(folder, name="", version="", purge_step=start + 1 if start else None)
+    journal = Journal(folder / "log.txt")
+    finite = Finite(folder, recipe.log.every)
+
+    def write_weights(step: int) -> None:
+        checkpoint.save(module.trained, folder / "latest.safetensors", provenance(recipe, step, module.trainer))
+
+    # In this order after each step: what is measured and written is that of the moved average.
+    callbacks: list[lightning.Callback] = [finite, Average(), Board(recipe.log, logger.experiment)]
+    if pairs is not None and recipe.validate_ is not None:
+        callbacks.append(Validation(pairs, recipe.validate_.every, logger.experiment, journal))
+    if stop_after is not None:
+        callbacks.append(StopAfter(stop_after))
+    callbacks.append(Checkpoints(folder, recipe.checkpoint.every, finite, write_weights))
+    callbacks.append(Progress(recipe.total_steps, recipe.log.every, journal))
+    trainer = lightning.Trainer(
+        accelerator=recipe.accelerator,
+        devices=recipe.devices,
+        strategy=_strategy(recipe, module),
+        precision=precision,
+        max_steps=recipe.total_steps,
+        max_epochs=-1,
+        accumulate_grad_batches=recipe.accumulate,
+        sync_batchnorm=recipe.sync_batchnorm,
+        deterministic=recipe.deterministic,
+        use_distributed_sampler=False,
+        logger=False,
+        callbacks=callbacks,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=str(folder),
+    )
+    last = folder / "last.ckpt"
+    try:
+        trainer.fit(module, _data(recipe, start), ckpt_path=last if start else None, weights_only=True)
+    finally:
+        logger.experiment.close()
+    if trainer.global_step < recipe.total_steps:
+        return folder / "latest.safetensors"
+    if trainer.is_global_zero:
+        checkpoint.save(module.trained, final, provenance(recipe, trainer.global_step, trainer))
+    return final
+
+
+def _data(recipe: Recipe, start: int) -> Any:
+    """The stream as Lightning takes it; made late, when the rank is known."""
+    import lightning
+
+    class Data(lightning.LightningDataModule):
+        def train_dataloader(self) -> BatchStream:
+            assert self.trainer is not None
+            plan = make_plan(recipe, self.trainer.global_rank, self.trainer.world_size)
+            return BatchStream(plan, start * recipe.accumulate, recipe.workers)
+
+    return Data()
+
+
+def _precision(recipe: Recipe) -> Any:
+    """Lightning's name for the precision, after a look at what the machine has."""
+    on_gpu = recipe.accelerator in ("auto", "cuda") and torch.cuda.is_available()
+    if recipe.accelerator == "cuda" and not on_gpu:
+        raise UserError("accelerator cuda: PyTorch finds no CUDA GPU here: use auto, or install a CUDA build of it")
+    if recipe.precision == "16" and not on_gpu:
+        raise UserError("precision 16 needs a CUDA GPU: use 32 or bf16")
+    if recipe.sync_batchnorm and not on_gpu:
+        raise UserError("sync_batchnorm works between GPUs alone: leave it out")
+    return {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[recipe.precision]
+
+
+def _strategy(recipe: Recipe, module: Any) -> str:
+    """One process per device where there are several."""
+    on_gpus = recipe.accelerator in ("auto", "cuda")
+    found = torch.cuda.device_count() if on_gpus else 1
+    several = found > 1 if recipe.devices == "auto" else recipe.devices > 1
+    if not several:
+        return "auto"
+    # Looking for weights without a gradient takes time, and is needed where a head is left out of the loss.
+    return "ddp" if module.loss.reaches_all else "ddp_find_unused_parameters_true"
+
+
+def provenance(recipe: Recipe, steps: int, trainer: Any) -> dict[str, Any]:
+    """Where weights come from, as JSON-able facts."""
+    return {
+        "recipe": dump_recipe(recipe),
+        "seed": recipe.seed,
+        "steps": steps,
+        "pairs": pairs_seen(recipe, steps, trainer.world_size),
+        "data": [source.model_dump(mode="json") for source in recipe.data],
+        "averaged": bool(recipe.ema),
+        "leadline": __version__,
+        "torch": torch.__version__,
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": _machine(trainer),
+    }
+
+
+def _machine(trainer: Any) -> str:
+    device = trainer.strategy.root_device
+    if device.type == "cuda":
+        return f"{trainer.world_size} × {torch.cuda.get_device_name(device)}"
+    return f"{platform.machine()}, {torch.get_num_threads()} threads"
+
+
+def _quieten() -> None:
+    """Lightning's advice is for those who write the loop themselves."""
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning")

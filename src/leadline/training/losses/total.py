@@ -1,0 +1,143 @@
+"""The sum of the losses of a recipe, over the predictions of a network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional
+
+from leadline.data.batch import StereoBatch
+from leadline.errors import UserError
+from leadline.training.losses.registry import Entry, Kind, make_loss
+
+
+@dataclass
+class Outputs:
+    """What a network gives in training.
+
+    Args:
+        predictions: disparities in px of the full image, coarse to fine; a smaller map is enlarged before it is
+            compared.
+        scores: match scores (b, planes, hq, wq), higher is more likely, plane k standing for k × spacing px.
+        right: the disparity of the right view, for left-right consistency.
+    """
+
+    predictions: list[Float[Tensor, "b 1 hp wp"]]
+    scores: Float[Tensor, "b planes hq wq"] | None = None
+    spacing: float = 1.0
+    right: Float[Tensor, "b 1 h w"] | None = None
+
+
+@dataclass(frozen=True)
+class Term:
+    """One loss of the sum and how it is spread over the predictions."""
+
+    name: str
+    entry: Entry
+    weight: float
+    over: str
+    gamma: float
+    scale_weights: tuple[float, ...] | None
+
+    def weights(self, count: int) -> list[float]:
+        """The weight of each of `count` predictions, coarse to fine.
+
+        gamma^(n - i), as in Z. Teed, J. Deng, "RAFT", ECCV 2020, unless they are given one by one, as in PSMNet.
+        """
+        if self.over == "last":
+            return [0.0] * (count - 1) + [1.0]
+        if self.scale_weights is None:
+            return [self.gamma ** (count - 1 - i) for i in range(count)]
+        if len(self.scale_weights) != count:
+            raise UserError(
+                f"loss {self.name}: scale_weights has {len(self.scale_weights)} values, "
+                f"the network gives {count} predictions: write one for each, coarse to fine"
+            )
+        return list(self.scale_weights)
+
+
+class TotalLoss:
+    """Weighted sum of named losses.
+
+    Args:
+        terms: for each its name and options, and `weight`, `over`, `gamma`, `scale_weights` as in a recipe.
+        max_disparity: px; truth at or beyond it is left out, as the network cannot give it.
+
+    Raises:
+        UserError: unknown name or option.
+    """
+
+    def __init__(self, terms: Sequence[dict[str, Any]], max_disparity: float = float("inf")):
+        self.terms = [_term(**term) for term in terms]
+        self.max_disparity = max_disparity
+
+    def needs(self, kind: Kind) -> bool:
+        return any(term.entry.kind is kind for term in self.terms)
+
+    @property
+    def reaches_all(self) -> bool:
+        """Whether every prediction is looked at, so that every weight gets a gradient."""
+        kinds = (Kind.SUPERVISED, Kind.IMAGES)
+        return any(
+            term.entry.kind in kinds and term.over == "all" and not term.scale_weights and term.weight > 0
+            for term in self.terms
+        )
+
+    def __call__(self, outputs: Outputs, batch: StereoBatch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """The sum, and each term's share of it (detached) by name."""
+        valid = batch.valid & (batch.disparity < self.max_disparity)
+        size = (batch.left.shape[-2], batch.left.shape[-1])
+        predictions = [_enlarge(prediction.float(), size) for prediction in outputs.predictions]
+        total = predictions[-1].new_zeros(())
+        shares: dict[str, Tensor] = {}
+        for term in self.terms:
+            value = term.weight * _value(term, outputs, predictions, batch, valid)
+            shares[term.name] = value.detach()
+            total = total + value
+        return total, shares
+
+
+def _value(
+    term: Term,
+    outputs: Outputs,
+    predictions: list[Float[Tensor, "b 1 h w"]],
+    batch: StereoBatch,
+    valid: Bool[Tensor, "b 1 h w"],
+) -> Float[Tensor, ""]:
+    call = term.entry.function
+    if term.entry.kind is Kind.DISTRIBUTION:
+        assert outputs.scores is not None
+        return call(outputs.scores.float(), outputs.spacing, batch.disparity, valid)
+    if term.entry.kind is Kind.BOTH_VIEWS:
+        assert outputs.right is not None
+        return call(predictions[-1], outputs.right.float())
+    weights = term.weights(len(predictions))
+    used = [(weight, prediction) for weight, prediction in zip(weights, predictions, strict=True) if weight > 0]
+    if term.entry.kind is Kind.IMAGES:
+        values = [weight * call(prediction, batch.left, batch.right) for weight, prediction in used]
+    else:
+        values = [weight * call(prediction, batch.disparity, valid) for weight, prediction in used]
+    return torch.stack(values).sum()
+
+
+def _term(
+    name: str,
+    weight: float = 1.0,
+    over: str = "all",
+    gamma: float = 0.8,
+    scale_weights: Sequence[float] | None = None,
+    **options: Any,
+) -> Term:
+    per_scale = None if scale_weights is None else tuple(scale_weights)
+    return Term(name, make_loss(name, **options), weight, over, gamma, per_scale)
+
+
+def _enlarge(prediction: Float[Tensor, "b 1 hp wp"], size: tuple[int, int]) -> Float[Tensor, "b 1 h w"]:
+    if prediction.shape[-2:] == size:
+        return prediction
+    return functional.interpolate(prediction, size, mode="bilinear", align_corners=False)

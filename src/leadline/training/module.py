@@ -1,0 +1,148 @@
+"""The Lightning module: one step of training, and the average of the weights."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import lightning
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from leadline.data.batch import StereoBatch
+from leadline.data.loading import generator_for
+from leadline.errors import UserError
+from leadline.models import Network
+from leadline.training.losses import Kind, Outputs, TotalLoss
+from leadline.training.optimizers import make_optimizer
+from leadline.training.recipe import Recipe
+from leadline.training.schedules import make_plateau, make_schedule
+
+
+class Training(lightning.LightningModule):
+    """A network, its moving average, its loss and its optimizer.
+
+    Args:
+        network: what is trained.
+        recipe: how.
+
+    Raises:
+        UserError: losses, optimizer or schedule that the recipe names wrongly, or that do not suit the network.
+    """
+
+    def __init__(self, network: Network, recipe: Recipe):
+        super().__init__()
+        self.recipe = recipe
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster
+        # A part of this module, so that it travels to the device and into the checkpoint with it.
+        self.average = copy.deepcopy(self.network).requires_grad_(False) if recipe.ema else None
+        limit = getattr(network.config, "max_disparity", None)
+        terms = [{**loss.model_dump(), **loss.options} for loss in recipe.losses]
+        self.loss = TotalLoss(terms, float("inf") if limit is None else float(limit))
+        if self.loss.needs(Kind.DISTRIBUTION) and not hasattr(network, "forward_scores"):
+            raise UserError(f"{network.name} gives no scores for a loss on their distribution: use one on disparities")
+        self.plateau: ReduceLROnPlateau | None = None
+        self.plateau_state: dict[str, Any] | None = None
+        # What the callbacks write about a step; tensors, read only when they are written.
+        self.shares: dict[str, Tensor] = {}
+        self.gradient_norm: Tensor | None = None
+        self.last: tuple[StereoBatch, Tensor] | None = None
+        self.bad_step: Tensor
+        self.register_buffer("bad_step", torch.tensor(math.inf), persistent=False)
+
+    @property
+    def trained(self) -> Network:
+        """The network whose weights a run is for: the average where there is one."""
+        return self.network if self.average is None else self.average
+
+    def on_train_batch_start(self, batch: StereoBatch, batch_idx: int) -> None:
+        # So that dropout, too, is the same after a resume.
+        torch.manual_seed(generator_for(self.recipe.seed, "step", self.batch_number, self.global_rank).initial_seed())
+
+    @property
+    def batch_number(self) -> int:
+        return self.trainer.fit_loop.epoch_loop.total_batch_idx
+
+    def training_step(self, batch: StereoBatch, batch_idx: int) -> Float[Tensor, ""]:
+        outputs = run_network(self.network, self.loss, batch)
+        total, shares = self.loss(outputs, batch)
+        value = total.detach()
+        self.shares = {"loss": value, **shares}
+        self.last = batch, outputs.predictions[-1].detach()
+        self._remember_bad(value)
+        return total
+
+    def _remember_bad(self, value: Tensor) -> None:
+        """Keeps the first step whose loss or gradient is not finite, on the device: reading it would stall a GPU."""
+        step = torch.full_like(self.bad_step, float(self.global_step + 1))
+        self.bad_step.copy_(torch.where(torch.isfinite(value), self.bad_step, torch.minimum(self.bad_step, step)))
+
+    def configure_gradient_clipping(self, optimizer: Any, *unused: Any, **also_unused: Any) -> None:
+        parameters = [p for p in self.network.parameters() if p.grad is not None]
+        norm = nn.utils.clip_grad_norm_(parameters, self.recipe.clip or math.inf)
+        self.gradient_norm = norm.detach()
+        if self.recipe.precision != "16":  # there the scaler meets infinite gradients now and then, and skips them
+            self._remember_bad(self.gradient_norm)
+
+    def update_average(self) -> None:
+        """average <- d average + (1 - d) network, for BatchNorm's statistics too.
+
+        d rises to the recipe's decay, as in TensorFlow's ExponentialMovingAverage, so that the random weights of the
+        beginning are forgotten soon.
+        """
+        if self.average is None:
+            return
+        decay = min(self.recipe.ema, (1 + self.global_step) / (10 + self.global_step))
+        averaged, current = [], []
+        for old, new in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True):
+            if old.is_floating_point():
+                averaged.append(old)
+                current.append(new)
+            else:
+                old.copy_(new)
+        torch.optim.swa_utils.get_ema_multi_avg_fn(decay)(averaged, current, self.global_step)
+
+    def configure_optimizers(self) -> Any:
+        recipe = self.recipe
+        optimizer = make_optimizer(self.network, recipe.optimizer.name, **recipe.optimizer.options)
+        schedule = recipe.schedule
+        if schedule.name == "plateau":
+            self.plateau = make_plateau(optimizer, **schedule.options)
+            return make_schedule_config(optimizer, "constant", recipe.total_steps, schedule.warmup, {})
+        return make_schedule_config(optimizer, schedule.name, recipe.total_steps, schedule.warmup, schedule.options)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.plateau is not None:
+            checkpoint["plateau"] = self.plateau.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.plateau_state = checkpoint.get("plateau")
+
+    def on_train_start(self) -> None:
+        if self.plateau is not None and self.plateau_state is not None:
+            self.plateau.load_state_dict(self.plateau_state)
+
+
+def make_schedule_config(optimizer: Any, name: str, total: int, warmup: int, options: dict[str, Any]) -> dict[str, Any]:
+    """Lightning's form of an optimizer and a schedule that moves with each step."""
+    scheduler = make_schedule(optimizer, name, total, warmup, **options)
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def run_network(network: Network, loss: TotalLoss, batch: StereoBatch) -> Outputs:
+    """What the losses need of a network, and no more."""
+    left = batch.left.contiguous(memory_format=torch.channels_last)
+    right = batch.right.contiguous(memory_format=torch.channels_last)
+    if loss.needs(Kind.DISTRIBUTION):
+        predictions, scores, spacing = network.forward_scores(left, right)  # type: ignore[operator]
+        outputs = Outputs(list(predictions), scores, float(spacing))
+    else:
+        outputs = Outputs(network.forward_all(left, right))
+    if loss.needs(Kind.BOTH_VIEWS):
+        # Seen in a mirror, the right view is the left one of a pair.
+        mirrored = network.forward_all(right.flip(3), left.flip(3))[-1]
+        outputs.right = mirrored.flip(3)
+    return outputs

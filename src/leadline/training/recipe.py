@@ -1,0 +1,297 @@
+"""The recipe of a training run: one YAML file, validated key by key.
+
+Reading a recipe imports neither torch nor Lightning, so that mistakes in it are told at once.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import types
+import typing
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from leadline.errors import UserError, unknown_name
+
+
+def parse_size(value: Any) -> Any:
+    """ "160x320" -> (160, 320); anything else is left to the validation."""
+    if isinstance(value, str) and (match := re.fullmatch(r"\s*(\d+)\s*[x×]\s*(\d+)\s*", value)):
+        return int(match[1]), int(match[2])
+    return value
+
+
+Positive = Annotated[int, Field(gt=0)]
+Size = Annotated[tuple[Positive, Positive], BeforeValidator(parse_size)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+NonNegative = Annotated[float, Field(ge=0)]
+
+
+class Part(BaseModel):
+    """A block of the recipe whose keys are all known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Named(BaseModel):
+    """A block that is a name and the options of what it names; those are checked where it is built."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class Loss(Named):
+    """One term of the loss. `over` and `gamma` say how it is spread over the coarse-to-fine predictions."""
+
+    weight: NonNegative = 1.0
+    over: Literal["last", "all"] = "all"
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.8  # prediction i of n weighs gamma^(n - i)
+    scale_weights: list[NonNegative] | None = None  # instead of gamma: one weight per prediction, coarse to fine
+
+
+class Schedule(Named):
+    """The learning rate over the steps: its shape, after `warmup` steps that rise linearly to it."""
+
+    name: str = "one_cycle"
+    warmup: Annotated[int, Field(ge=0)] = 0  # steps
+
+
+class Source(Part):
+    """Where scenes come from: "procedural", or a data set as FORMAT:PATH."""
+
+    source: str
+    weight: Annotated[float, Field(gt=0)] = 1.0  # share of the samples, relative to the other sources
+    scenes: dict[str, Any] = {}  # fields of SceneConfig, for procedural scenes
+
+
+class Augment(Part):
+    """Random changes of the training pairs; each range is (low, high) or a largest amount. Zero switches one off."""
+
+    brightness: NonNegative = 0.0  # both views: added, up to +-
+    contrast: NonNegative = 0.0  # both views: factor 1 +- this
+    saturation: NonNegative = 0.0  # both views: factor 1 +- this
+    gamma: NonNegative = 0.0  # both views: exponent up to exp(+- this)
+    asymmetric: Fraction = 0.0  # the right view's own change, as a share of the four amounts above
+    noise: NonNegative = 0.0  # largest standard deviation of Gaussian noise, drawn per pair
+    occluders: Fraction = 0.0  # probability of rectangles of mean colour on the right view (HSMNet, 2019)
+    scale: tuple[float, float] = (1.0, 1.0)  # zoom of the pair; the disparity is multiplied by it
+    stretch: NonNegative = 0.0  # extra horizontal zoom, up to exp(+- this)
+    vertical_jitter: NonNegative = 0.0  # px by which the right view is moved up or down, up to +-
+    flip: Fraction = 0.0  # probability of turning the pair upside down
+
+
+class Phase(Part):
+    """A stretch of the run with its own sizes; what is left out is taken from the recipe."""
+
+    steps: Positive
+    crop: Size | None = None
+    render_size: Size | None = None
+    batch: Positive | None = None
+
+
+class Validate(Part):
+    """Measuring the averaged weights while training goes on."""
+
+    every: Positive = 1000  # steps
+    data: str = "procedural:16,seed=1000003,size=256x512"
+    limit: Positive | None = None  # samples
+
+
+class Checkpoint(Part):
+    """When the run is written down, so that it can go on after an interruption."""
+
+    every: Positive = 500  # steps
+
+
+class Log(Part):
+    """What TensorBoard gets, and how often (steps); 0 switches pictures or histograms off."""
+
+    every: Positive = 20
+    images_every: Annotated[int, Field(ge=0)] = 500
+    histograms_every: Annotated[int, Field(ge=0)] = 0
+
+
+class Recipe(Part):
+    """Everything that decides the weights that a run ends with, and how the run is carried out."""
+
+    name: str = Field(pattern=r"^[\w.-]+$")
+    network: Named
+    init: str | None = None  # checkpoint whose weights the run starts from
+    data: list[Source] = Field(default=[Source(source="procedural")], min_length=1)
+    render_size: Size | None = None  # of the scenes before cropping; default: the crop
+    crop: Size
+    batch: Positive
+    reuse: Positive = 1  # how often each scene is used, each time with another crop and augmentation
+    steps: Positive | None = None  # of the optimizer; default: the sum over the phases
+    phases: list[Phase] = []
+    seed: Annotated[int, Field(ge=0)] = 0
+    augment: Augment = Augment()
+    losses: list[Loss] = Field(default=[Loss(name="smooth_l1")], min_length=1)
+    optimizer: Named = Named(name="adamw")
+    schedule: Schedule = Schedule()
+    precision: Literal["32", "bf16", "16"] = "32"
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.999  # decay of the averaged weights; 0: none
+    clip: NonNegative = 1.0  # largest norm of the gradient; 0: no clipping
+    accumulate: Positive = 1  # batches per optimizer step
+    devices: Positive | Literal["auto"] = "auto"
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    sync_batchnorm: bool = False
+    deterministic: bool = False  # deterministic kernels on a GPU, slower; a CPU's are
+    threads: Positive | None = None  # of torch on a CPU
+    workers: Annotated[int, Field(ge=0)] = 2  # processes that render and load
+    validate_: Validate | None = Field(default=None, alias="validate")
+    checkpoint: Checkpoint = Checkpoint()
+    log: Log = Log()
+
+    @property
+    def total_steps(self) -> int:
+        return self.steps if self.steps is not None else sum(phase.steps for phase in self.phases)
+
+
+# These change how a run is carried out or watched, not the weights that it ends with.
+FREE_KEYS = {"name", "threads", "workers", "validate", "checkpoint", "log"}
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 reads 1e-3 as text; people mean the number."""
+
+
+_Loader.yaml_implicit_resolvers = {key: list(value) for key, value in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def load_recipe(path: str | os.PathLike, changes: Iterable[str] = ()) -> Recipe:
+    """Reads and validates a recipe.
+
+    Args:
+        path: a YAML file.
+        changes: "key=value" each, dotted for inner keys ("optimizer.lr=1e-3", "losses.0.weight=2").
+
+    Raises:
+        UserError: missing file, broken YAML, unknown key (with a suggestion), or a value out of its range.
+    """
+    path = Path(path)
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a text file"
+        raise UserError(f"{path}: cannot read the recipe ({reason})") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" line {mark.line + 1}:" if mark else ""
+        raise UserError(f"{path}:{line} not valid YAML: {getattr(error, 'problem', error)}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: a recipe is a YAML mapping of keys to values")
+    for change in changes:
+        _set(content, change)
+    return check_recipe(content, str(path))
+
+
+def check_recipe(content: dict[str, Any], where: str = "recipe") -> Recipe:
+    """Validates a recipe given as plain values; `where` begins the message of an error."""
+    try:
+        recipe = Recipe.model_validate(content)
+    except ValidationError as error:
+        raise UserError(f"{where}: {_explain(error)}") from error
+    _check_together(recipe, where)
+    return recipe
+
+
+def dump_recipe(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as plain JSON-able values, defaults included."""
+    return recipe.model_dump(mode="json", by_alias=True)
+
+
+def difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:
+    """The first key of two dumped recipes whose change would change the weights, as "key: old -> new"."""
+    before, after = (_flat({k: v for k, v in content.items() if k not in FREE_KEYS}) for content in (old, new))
+    for key in sorted(before.keys() | after.keys()):
+        if before.get(key) != after.get(key):
+            return f"{key}: {before.get(key, 'nothing')} -> {after.get(key, 'nothing')}"
+    return None
+
+
+def _flat(value: Any, place: str = "") -> dict[str, Any]:
+    """Nested values by their dotted place."""
+    if isinstance(value, dict):
+        items = list(value.items())
+    elif isinstance(value, list):
+        items = list(enumerate(value))
+    else:
+        return {place: value}
+    return {k: v for name, inner in items for k, v in _flat(inner, f"{place}.{name}" if place else str(name)).items()}
+
+
+def _check_together(recipe: Recipe, where: str) -> None:
+    if not recipe.phases and recipe.steps is None:
+        raise UserError(f"{where}: 'steps' is missing: say how many optimizer steps the run takes")
+    planned = sum(phase.steps for phase in recipe.phases)
+    if recipe.phases and recipe.steps is not None and recipe.steps != planned:
+        raise UserError(f"{where}: the phases take {planned} steps, 'steps' says {recipe.steps}: leave 'steps' out")
+    for phase in recipe.phases or [Phase(steps=1)]:
+        crop = phase.crop or recipe.crop
+        size = phase.render_size or (recipe.render_size if phase.crop is None else None) or crop
+        if size[0] < crop[0] or size[1] < crop[1]:
+            raise UserError(f"{where}: render_size {size[0]}x{size[1]} is smaller than the crop {crop[0]}x{crop[1]}")
+    low, high = recipe.augment.scale
+    if not 0 < low <= high:
+        raise UserError(f"{where}: augment.scale is (low, high) with 0 < low <= high, got ({low}, {high})")
+    if recipe.schedule.name == "plateau" and recipe.validate_ is None:
+        raise UserError(f"{where}: schedule 'plateau' follows the validation: add a 'validate' block")
+
+
+def _set(content: dict[str, Any], change: str) -> None:
+    key, equals, text = change.partition("=")
+    if not equals or not key:
+        raise UserError(f"--set {change}: write it as KEY=VALUE, for example optimizer.lr=1e-3")
+    value = yaml.load(text, _Loader)
+    place: Any = content
+    *outer, last = key.split(".")
+    try:
+        for name in outer:
+            place = place[int(name)] if isinstance(place, list) else place.setdefault(name, {})
+        place[int(last) if isinstance(place, list) else last] = value
+    except (ValueError, IndexError, TypeError, AttributeError) as error:
+        raise UserError(f"--set {change}: the recipe has no place {key!r}") from error
+
+
+def _explain(error: ValidationError) -> str:
+    """The first thing that is wrong, in one line."""
+    first = error.errors()[0]
+    names = [part for part in first["loc"] if isinstance(part, str | int)]
+    where = ".".join(str(part) for part in names)
+    if first["type"] == "extra_forbidden":
+        return str(unknown_name("key", where, _known_keys(names)))
+    if first["type"] == "missing":
+        return f"'{where}' is missing"
+    return f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}"
+
+
+def _known_keys(location: list[Any]) -> list[str]:
+    """The keys allowed at the place of an unknown one, with the same dotted prefix."""
+    model: Any = Recipe
+    for part in location[:-1]:
+        if isinstance(part, str):
+            fields = {field.alias or name: field for name, field in model.model_fields.items()}
+            model = _model_in(fields[part].annotation)
+    prefix = "".join(f"{part}." for part in location[:-1])
+    return [prefix + (field.alias or name) for name, field in model.model_fields.items()]
+
+
+def _model_in(annotation: Any) -> Any:
+    """The block inside X, X | None or list[X]."""
+    if typing.get_origin(annotation) in (list, typing.Union, types.UnionType):
+        return next(found for arg in typing.get_args(annotation) if (found := _model_in(arg)) is not None)
+    is_model = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    return annotation if is_model else None

@@ -1,0 +1,1 @@
+"""Being here, this file makes pytest put tests/ on the import path, so that tests can import `shared`."""

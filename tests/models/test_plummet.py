@@ -1,0 +1,114 @@
+"""plummet: its promises (cost, operators, sizes, range), not its accuracy."""
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from leadline import UserError, create
+from leadline.checkpoint import load_network, save
+
+SMALL = {"stem": 8, "quarter": 8, "eighth": 16, "matching": 8, "hidden_quarter": 8, "hidden_eighth": 8,
+         "hidden_sixteenth": 8, "max_disparity": 64}  # fmt: skip
+
+
+def pair(height=32, width=64, batch=1):
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(2, batch, 3, height, width, generator=generator).unbind()
+
+
+@pytest.mark.parametrize(("name", "limit"), [("plummet-s", 8.0), ("plummet-m", 25.0)])
+def test_cost_at_kitti_size(name, limit):
+    network = create(name).eval()
+    with FlopCounterMode(display=False) as counter, torch.device("meta"):
+        image = torch.empty(1, 3, 384, 1248)
+        network.to("meta")(image, image)
+    # Convolutions alone are counted: the correlation's products come on top.
+    planes, matching = network.planes, network.config.matching
+    correlation = planes * matching * 96 * 312 + planes / 2 * network.config.eighth * 48 * 156
+    assert counter.get_total_flops() / 2e9 + correlation / 1e9 <= limit
+
+
+@pytest.mark.parametrize("name", ["plummet-s", "plummet-m"])
+def test_operators_suit_integer_targets(name):
+    exported = torch.export.export(create(name).eval(), pair(64, 128))
+    names, widest = set(), 0
+    for node in exported.graph.nodes:
+        if node.op == "call_function":
+            names.add(str(node.target))
+            value = node.meta["val"]
+            widest = max(widest, value.dim() if isinstance(value, torch.Tensor) else 0)
+    assert widest <= 4
+    forbidden = ("gather", "scatter", "grid_sampler", "index", "conv3d", "topk", "sort", "unfold", "im2col")
+    assert not [n for n in names if any(word in n for word in forbidden)]
+
+
+@pytest.mark.parametrize("name", ["plummet-s", "plummet-m"])
+def test_every_convolution_is_followed_by_batchnorm(name):
+    network = create(name)
+    kinds = [type(m).__name__ for m in network.modules() if type(m).__name__ in ("Conv2d", "BatchNorm2d")]
+    assert kinds[::2] == ["Conv2d"] * (len(kinds) // 2)
+    assert kinds[1::2] == ["BatchNorm2d"] * (len(kinds) // 2)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (32, 208), (48, 80)])
+def test_any_multiple_of_16(size):
+    network = create("plummet-s", **SMALL).eval()
+    left, right = pair(*size, batch=2)
+    disparity = network(left, right)
+    assert disparity.shape == (2, 1, *size)
+    assert 0 <= disparity.min() <= disparity.max() <= 60
+    torch.testing.assert_close(disparity[:1], network(left[:1], right[:1]), atol=1e-3, rtol=1e-4)
+
+
+def test_other_sizes_are_refused_with_the_reason():
+    with pytest.raises(UserError, match="multiples of 16"):
+        create("plummet-s", **SMALL).eval()(*pair(40, 64))
+
+
+@pytest.mark.parametrize("bad", [{"max_disparity": 100}, {"max_disparity": 8}, {"coarse_groups": 7}])
+def test_configs_that_cannot_be_built(bad):
+    with pytest.raises(UserError):
+        create("plummet-s", **bad)
+
+
+def test_training_gives_coarse_to_fine_and_gradients_everywhere():
+    network = create("plummet-s", **SMALL)
+    predictions, scores, spacing = network.forward_scores(*pair(batch=2))
+    assert [tuple(p.shape) for p in predictions] == [(2, 1, 32, 64)] * 3
+    assert scores.shape == (2, 16, 8, 16)
+    assert spacing == 4.0
+    (sum(p.mean() for p in predictions) + scores.square().mean()).backward()
+    missing = [name for name, p in network.named_parameters() if p.grad is None]
+    assert not missing
+
+
+def test_a_sharp_score_gives_its_plane():
+    from leadline.nn.regression import soft_argmin
+
+    scores = torch.full((1, 16, 2, 3), -50.0)
+    scores[:, 5] = 50.0
+    torch.testing.assert_close(soft_argmin(scores, 4.0), torch.full((1, 1, 2, 3), 20.0))
+
+
+def test_checkpoint_round_trip_is_exact(tmp_path):
+    network = create("plummet-s", **SMALL).eval()
+    path = save(network, tmp_path / "x.safetensors", {"seed": 3})
+    again = load_network(path)
+    assert again.config == network.config
+    assert again.provenance == {"seed": 3}
+    assert torch.equal(again(*pair()), network(*pair()))
+
+
+def test_broken_checkpoints_are_one_line(tmp_path):
+    path = save(create("plummet-s", **SMALL), tmp_path / "x.safetensors")
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(UserError, match="copy it again"):
+        load_network(path)
+    other = content.replace(b'stem\\": 8', b'stem\\": 9', 1)
+    assert other != content
+    path.write_bytes(other)
+    with pytest.raises(UserError, match="do not fit"):
+        load_network(path)
+    with pytest.raises(UserError, match="no such checkpoint"):
+        load_network(tmp_path / "y.safetensors")

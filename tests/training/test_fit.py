@@ -1,0 +1,186 @@
+"""What a run leaves behind, what it does with the average, and how it fails."""
+
+import math
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+from click.testing import CliRunner
+from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from leadline.checkpoint import load_network, read_about
+from leadline.cli.train import command
+from leadline.errors import UserError
+from leadline.training.fit import pairs_seen, train
+from leadline.training.module import Training
+from leadline.training.recipe import check_recipe
+
+VALIDATE = {"every": 6, "data": "procedural:2,seed=9,size=33x50"}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(check_recipe(tiny.recipe(validate=VALIDATE)), tmp_path_factory.mktemp("run"))
+
+
+def test_the_checkpoint_says_where_it_comes_from(run: Path) -> None:
+    about = read_about(run)["provenance"]
+    assert about["seed"] == 3
+    assert about["steps"] == 12
+    assert about["pairs"] == 24
+    assert about["recipe"]["optimizer"] == {"name": "adamw", "lr": 0.01}
+    assert {"leadline", "torch", "time", "machine", "data"} <= set(about)
+    network = load_network(run)
+    disparity = network(torch.rand(1, 3, 32, 48), torch.rand(1, 3, 32, 48))
+    assert disparity.shape == (1, 1, 32, 48)
+
+
+def test_tensorboard_shows_it(run: Path) -> None:
+    events = EventAccumulator(str(run.parent), size_guidance={"scalars": 0})
+    events.Reload()
+    tags = events.Tags()
+    assert {"train/loss", "train/smooth_l1", "train/gradient_norm", "train/learning_rate"} <= set(tags["scalars"])
+    assert {"validate/epe", "validate/d1"} <= set(tags["scalars"])
+    assert [event.step for event in events.Scalars("validate/epe")] == [6, 12]
+    assert tags["images"] == ["train/left, prediction, truth, error"]
+    assert any(tag.startswith("weights/") for tag in tags["histograms"])
+    assert "disparity/prediction" in tags["histograms"]
+
+
+def test_the_log_is_kept(run: Path) -> None:
+    lines = (run.parent / "log.txt").read_text().splitlines()
+    assert any(line.startswith("step 12/12  loss") for line in lines)
+    assert any("averaged weights on procedural:2,seed=9,size=33x50:  epe" in line for line in lines)
+
+
+def test_no_temporary_files_are_left(run: Path) -> None:
+    left = {path.name for path in run.parent.iterdir() if not path.name.startswith("events.")}
+    assert left == {"recipe.yaml", "log.txt", "last.ckpt", "latest.safetensors", "tiny.safetensors"}
+
+
+def test_average_by_hand() -> None:
+    recipe = check_recipe(tiny.recipe(ema=0.9))
+    module = Training(tiny.Tiny(tiny.TinyConfig()), recipe)
+    assert module.average is not None
+    old = {key: value.clone() for key, value in module.average.state_dict().items()}
+    with torch.no_grad():
+        for value in module.network.state_dict().values():
+            value.add_(1)
+    module.update_average()
+    decay = 1 / 10  # at step 0: (1 + 0) / (10 + 0)
+    for key, value in module.average.state_dict().items():
+        expected = old[key] + 1 if "num_batches" in key else old[key] + (1 - decay)
+        torch.testing.assert_close(value, expected)
+
+
+def test_without_an_average_the_network_itself_is_saved(tmp_path: Path) -> None:
+    path = train(check_recipe(tiny.recipe(ema=0, steps=2)), tmp_path)
+    saved = load_file(path)
+    state = torch.load(tmp_path / "last.ckpt", weights_only=True)["state_dict"]
+    assert all(torch.equal(saved[key], state[f"network.{key}"]) for key in saved)
+    assert not any(key.startswith("average.") for key in state)
+
+
+def test_init_starts_from_the_weights_of_a_checkpoint(run: Path, tmp_path: Path) -> None:
+    still = {"name": "sgd", "lr": 0.0}
+    path = train(check_recipe(tiny.recipe(init=str(run), optimizer=still, steps=1, ema=0)), tmp_path)
+    before, after = load_file(run), load_file(path)
+    assert all(torch.equal(before[key], after[key]) for key in before if "running" not in key and "num_" not in key)
+    with pytest.raises(UserError, match="does not fit the network"):
+        train(check_recipe(tiny.recipe(init=str(run), network={"name": "tiny", "width": 6})), tmp_path / "other")
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
+    wild = tiny.recipe(
+        optimizer={"name": "sgd", "lr": 1e25},
+        schedule={"name": "multistep", "milestones": [1, 2], "gamma": 1.0},
+        clip=0,
+        ema=0,
+        checkpoint={"every": 1},
+        losses=[{"name": "l2"}],
+    )
+    with pytest.raises(UserError, match=r"step \d+: the loss or its gradient is not finite") as error:
+        train(check_recipe(wild), tmp_path)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "tiny.safetensors").exists()
+    if (tmp_path / "last.ckpt").exists():
+        assert str(tmp_path / "last.ckpt") in str(error.value)
+        state = torch.load(tmp_path / "last.ckpt", weights_only=True)["state_dict"]
+        assert all(torch.isfinite(value).all() for key, value in state.items() if key.endswith("weight"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"losses": [{"name": "disparity_cross_entropy"}, {"name": "l1", "over": "last"}]},
+        {"losses": [{"name": n} for n in ("photometric", "census", "smoothness", "left_right")]},
+        {"optimizer": {"name": "muon", "lr": 0.01}},
+        {"optimizer": {"name": "lbfgs", "lr": 0.1, "max_iter": 3}},
+        {"precision": "bf16"},
+        {"network": {"name": "tiny", "width": 6, "dropout": 0.0}},
+    ],
+    ids=["cross-entropy", "self-supervised", "muon", "lbfgs", "bf16", "config"],
+)
+def test_other_recipes_train_and_change_the_weights(changes: dict, tmp_path: Path) -> None:
+    recipe = check_recipe(tiny.recipe(**{"steps": 3, "ema": 0, **changes}))
+    weights = load_file(train(recipe, tmp_path))
+    torch.manual_seed(recipe.seed)
+    fresh = tiny.Tiny(tiny.TinyConfig(**recipe.network.options)).state_dict()
+    for key, value in weights.items():
+        assert value.isfinite().all()
+        if key.endswith("weight"):
+            assert not torch.equal(value, fresh[key]), key
+
+
+def test_training_lowers_the_error(tmp_path: Path) -> None:
+    changes = {"steps": 60, "ema": 0.5, "batch": 4, "validate": {"every": 30, "data": "procedural:4,seed=9,size=64x96"}}
+    recipe = check_recipe(tiny.recipe(**changes, network={"name": "tiny", "dropout": 0.0}))
+    train(recipe, tmp_path)
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    losses = [event.value for event in events.Scalars("train/loss")]
+    assert losses[-1] < 0.9 * losses[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"network": {"name": "tinny"}}, "did you mean 'tiny'"),
+        ({"network": {"name": "tiny", "widht": 3}}, "did you mean 'width'"),
+        ({"crop": [30, 48]}, "multiples of 4"),
+        ({"optimizer": {"name": "adamm"}}, "did you mean"),
+        ({"schedule": {"name": "cosin"}}, "did you mean 'cosine'"),
+        ({"validate": {"data": "procedural:some"}}, "procedural:COUNT"),
+        ({"validate": {"data": "procedural:4,seed=3"}}, "seed 3 is the one trained on"),
+        ({"data": [{"source": "procedural", "scenes": {"deep": 1}}]}, "unknown option of scenes"),
+        ({"precision": "16"}, "needs a CUDA GPU"),
+        ({"sync_batchnorm": True}, "between GPUs alone"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_written(changes: dict, message: str, tmp_path: Path) -> None:
+    if torch.cuda.is_available() and ("precision" in changes or "sync_batchnorm" in changes):
+        pytest.skip("there is a CUDA GPU")
+    with pytest.raises(UserError, match=message) as error:
+        train(check_recipe(tiny.recipe(**changes)), tmp_path / "run")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_pairs_seen_over_phases() -> None:
+    phases = [{"steps": 5, "batch": 4}, {"steps": 7}]
+    recipe = check_recipe(tiny.recipe(steps=None, phases=phases, accumulate=3))
+    assert pairs_seen(recipe, 4) == 4 * 4 * 3
+    assert pairs_seen(recipe, 12, ranks=2) == (5 * 4 + 7 * 2) * 3 * 2
+
+
+def test_the_command_line(tmp_path: Path) -> None:
+    import yaml
+
+    path = tmp_path / "r.yaml"
+    path.write_text(yaml.safe_dump(tiny.recipe(steps=2)))
+    result = CliRunner().invoke(command, [str(path), "-o", str(tmp_path / "run")], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert result.stdout.strip() == str(tmp_path / "run" / "tiny.safetensors")
+    assert math.isfinite(sum(float(v.float().sum()) for v in load_file(result.stdout.strip()).values()))
