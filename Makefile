@@ -4,13 +4,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+TARGETS_READY := $(VENV)/ready-targets
 
 # Waiting threads must not spin: on shared machines that makes torch many times slower.
 export OMP_WAIT_POLICY = PASSIVE
 # A cache inside the checkout, so that nothing is written to the home folder.
 export MPLCONFIGDIR = $(CURDIR)/$(VENV)/matplotlib
 
-.PHONY: setup demo test test-all lint format clean
+.PHONY: setup setup-targets demo test test-all lint format clean
 
 setup: $(READY)
 
@@ -21,13 +22,20 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $(READY)
 
+# The runtimes of all export targets too: about 3 GB. Tests of what is not installed are skipped.
+setup-targets: $(TARGETS_READY)
+
+$(TARGETS_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[onnx,tflite,tensorflow,caffe,openvino]'
+	touch $(TARGETS_READY)
+
 demo: setup
 	$(BIN)/leadline demo -o out/demo
 
 test: setup
 	$(BIN)/python -m pytest -m "not slow"
 
-test-all: setup
+test-all: setup-targets
 	$(BIN)/python -m pytest
 
 lint: setup

@@ -16,13 +16,12 @@ import re
 from pathlib import Path
 from statistics import fmean
 
-from _machine import describe_machine
-
 import leadline
 from leadline.classical import ClassicalStereo
 from leadline.data.sample import Sample
 from leadline.evaluation.metrics import StereoSums
 from leadline.files import write_whole
+from leadline.machine import describe_machine
 from leadline.predict import Predictor
 
 ROOT = Path(__file__).parent.parent

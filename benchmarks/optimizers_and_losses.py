@@ -1,60 +1,127 @@
-"""How the optimizers and the losses behave on one small stereo problem; makes the plots of docs/training.md.
+"""How the optimizers, the schedules and the losses behave on one small stereo problem.
 
-A small correlation network learns from 24 small procedural pairs and is measured on 24 others. Every optimizer gets
-the same steps from the same weights, at each of its learning rates; every loss the same optimizer.
+A correlation network of about ten thousand weights learns from 160 small procedural pairs and is measured on 32
+others. Every run has the same number of passes, the same pairs, and for one seed the same first weights and order.
 
-    python benchmarks/optimizers_and_losses.py [--steps 200]
+    python benchmarks/optimizers_and_losses.py [--steps 160] [--only optimizers losses ...] [--draw]
 
-Takes a few minutes on two free cores. Writes benchmarks/results/{optimizers,losses}.csv and three pictures to
-docs/images.
+About ten minutes on two free cores. Writes benchmarks/results/training_*.csv and from these, and these alone, the
+pictures in docs/images and the tables in docs/optimizers-and-losses.md; --draw measures nothing.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import io
+import math
+import multiprocessing
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import torch
-from _machine import describe_machine, one_line
 from torch import Tensor, nn
 from torch.nn import functional
 
 from leadline.data.augment import take
 from leadline.data.batch import StereoBatch
 from leadline.data.procedural import SceneConfig, render_stereo
+from leadline.files import write_whole
+from leadline.machine import describe_machine, one_line, pin_threads
 from leadline.models import Network, Task
 from leadline.nn.conv import ConvBN
 from leadline.nn.correlation import correlation_volume
 from leadline.training.losses import TotalLoss
+from leadline.training.losses.distribution import shrink
 from leadline.training.losses.registry import make_loss
 from leadline.training.module import run_network
 from leadline.training.optimizers import make_optimizer
-from leadline.training.schedules import make_factor
+from leadline.training.schedules import make_factor, make_plateau
 
-HERE = Path(__file__).parent
-TABLES, PICTURES = HERE / "results", HERE.parent / "docs" / "images"
-SIZE, BATCH, PAIRS = (48, 96), 4, 24
+RESULTS = Path(__file__).parent / "results"
+SIZE, BATCH, PAIRS, HELD_OUT = (48, 96), 4, 160, 32
+MAX_DISPARITY = 24  # px
+WARMUP, CLIP = 10, 1.0  # steps; largest norm of the gradient, as a recipe's default
+RATE = 5e-3  # of AdamW, where something else is compared
+SEEDS = (0, 1, 2)
+
 # Well-lit, textured scenes, seen by two equal cameras: what can be learnt in a few hundred steps.
-SCENES = SceneConfig(
-    max_disparity=30.0, max_objects=8, thin=0.0, holed=0.0, text=0.0, textureless=0.0, reflections=0.0, photometric=0.0,
-    blur=0.0, noise=0.0, vignetting=0.0, misalignment=0.0, greyscale=0.0, low_light=0.0,
+EQUAL_CAMERAS = SceneConfig(
+    max_disparity=float(MAX_DISPARITY), max_objects=5, thin=0.0, holed=0.0, text=0.0, textureless=0.0,
+    reflections=0.0, photometric=0.0, blur=0.0, noise=0.0, vignetting=0.0, misalignment=0.0, greyscale=0.0,
+    low_light=0.0,
 )  # fmt: skip
-MAX_DISPARITY = 32  # px
+SCENES = {"equal cameras": EQUAL_CAMERAS, "different exposure": replace(EQUAL_CAMERAS, photometric=1.0)}
+
+# Each at three learning rates around what is usual for it. While the best is the lowest or highest tried, the next one
+# is tried too: nothing is shown at a rate that it was not given the choice of.
+OPTIMIZERS: dict[str, tuple[dict[str, Any], tuple[float, ...]]] = {
+    "sgd": ({}, (0.03, 0.1, 0.3)),
+    "sgd, momentum 0.9": ({"momentum": 0.9}, (0.003, 0.01, 0.03)),
+    "sgd, nesterov 0.9": ({"momentum": 0.9, "nesterov": True}, (0.003, 0.01, 0.03)),
+    "asgd": ({}, (0.03, 0.1, 0.3)),
+    "rprop": ({}, (1e-4, 3e-4, 1e-3)),
+    "adagrad": ({}, (0.01, 0.03, 0.1)),
+    "adadelta": ({}, (0.3, 1.0, 3.0)),
+    "rmsprop": ({}, (3e-4, 1e-3, 3e-3)),
+    "adam": ({}, (3e-3, 1e-2, 3e-2)),
+    "adamax": ({}, (3e-3, 1e-2, 3e-2)),
+    "adamw": ({}, (3e-3, 1e-2, 3e-2)),
+    "nadam": ({}, (3e-3, 1e-2, 3e-2)),
+    "radam": ({}, (3e-3, 1e-2, 3e-2)),
+    "adafactor": ({}, (0.01, 0.03, 0.1)),
+    "muon": ({}, (3e-3, 1e-2, 3e-2)),
+    "lbfgs": ({"max_iter": 4, "history_size": 10}, (0.1, 0.3, 1.0)),
+}
+
+SCHEDULES: dict[str, dict[str, Any]] = {
+    "constant": {"name": "constant"},
+    "step": {"name": "step", "every": 1 / 3, "gamma": 0.3},  # `every` and `milestones` as shares of the run
+    "multistep": {"name": "multistep", "milestones": [0.6, 0.85], "gamma": 0.2},
+    "cosine": {"name": "cosine"},
+    "poly": {"name": "poly"},
+    "one_cycle": {"name": "one_cycle"},
+    "plateau": {"name": "plateau", "patience": 0, "factor": 0.5},
+    "cosine, no warm-up": {"name": "cosine", "warmup": 0},
+}
+SCHEDULE_RATES = (3e-3, 1e-2, 3e-2)
+
+SUPERVISED: dict[str, list[dict[str, Any]]] = {
+    "l2": [{"name": "l2"}],
+    "huber, delta 3": [{"name": "huber", "delta": 3.0}],
+    "smooth_l1": [{"name": "smooth_l1"}],
+    "l1": [{"name": "l1"}],
+    "charbonnier": [{"name": "charbonnier"}],
+    "charbonnier, alpha 0.25": [{"name": "charbonnier", "alpha": 0.25}],
+    "cross-entropy": [{"name": "disparity_cross_entropy", "diversity": 0.5}],
+}
+TRUTHS = {"exact": 0.0, "a fifth is wrong": 0.2}
+
+EDGES: dict[str, list[dict[str, Any]]] = {
+    "smooth_l1": [{"name": "smooth_l1"}],
+    "cross-entropy": [{"name": "disparity_cross_entropy", "diversity": 0.5}],
+    "both": [{"name": "smooth_l1", "weight": 0.5}, {"name": "disparity_cross_entropy", "diversity": 0.5}],
+}
+
+SMOOTH, BOTH_VIEWS = {"name": "smoothness", "weight": 0.03}, {"name": "left_right", "weight": 0.03}
+SELF_SUPERVISED: dict[str, list[dict[str, Any]]] = {
+    "smooth_l1 with truth": [{"name": "smooth_l1"}],
+    "photometric": [{"name": "photometric"}],
+    "photometric, smoothness": [{"name": "photometric"}, SMOOTH],
+    "photometric, smoothness, left_right": [{"name": "photometric"}, SMOOTH, BOTH_VIEWS],
+    "census, smoothness": [{"name": "census", "window": 5}, SMOOTH],
+    "census, smoothness, left_right": [{"name": "census", "window": 5}, SMOOTH, BOTH_VIEWS],
+}
 
 
 @dataclass(frozen=True)
 class SmallConfig:
     max_disparity: int = MAX_DISPARITY
-    width: int = 16  # channels at 1/2
+    width: int = 8  # channels at 1/2
 
 
 class Small(Network):
@@ -78,90 +145,68 @@ class Small(Network):
         one, two = self.features(left), self.features(right)
         scores = 8 * correlation_volume(one, two, self.planes)  # at once a matcher, if a poor one
         scores = scores + self.correct(torch.cat([scores, one], 1))
-        values = torch.arange(self.planes).view(1, -1, 1, 1) * 2.0
-        coarse = (scores.softmax(1) * values).sum(1, keepdim=True)
+        coarse = expectation(scores.softmax(1))
         return [functional.interpolate(coarse, scale_factor=2.0, mode="bilinear")], scores, 2.0
 
     def forward_all(self, left: Tensor, right: Tensor) -> list[Tensor]:
         return self.forward_scores(left, right)[0]
 
 
-# Each optimizer at three learning rates around what is usual for it; the best is drawn.
-OPTIMIZERS: dict[str, tuple[dict[str, Any], tuple[float, ...]]] = {
-    "sgd": ({}, (3e-2, 1e-1, 3e-1)),
-    "sgd, momentum": ({"momentum": 0.9}, (3e-3, 1e-2, 3e-2)),
-    "sgd, nesterov": ({"momentum": 0.9, "nesterov": True}, (3e-3, 1e-2, 3e-2)),
-    "asgd": ({}, (3e-2, 1e-1, 3e-1)),
-    "rprop": ({}, (1e-4, 1e-3, 1e-2)),
-    "adagrad": ({}, (3e-3, 1e-2, 3e-2)),
-    "adadelta": ({}, (0.3, 1.0, 3.0)),
-    "rmsprop": ({}, (3e-4, 1e-3, 3e-3)),
-    "adam": ({}, (1e-3, 3e-3, 1e-2)),
-    "adamax": ({}, (1e-3, 3e-3, 1e-2)),
-    "adamw": ({}, (1e-3, 3e-3, 1e-2)),
-    "nadam": ({}, (1e-3, 3e-3, 1e-2)),
-    "radam": ({}, (1e-3, 3e-3, 1e-2)),
-    "adafactor": ({}, (1e-2, 3e-2, 1e-1)),
-    "muon": ({}, (1e-3, 3e-3, 1e-2)),
-    "lbfgs": ({"max_iter": 4, "history_size": 10}, (0.1, 0.3, 1.0)),
-}
-LBFGS_PASSES = 4  # of each of its steps; it gets that many fewer
-
-LOSSES: dict[str, list[dict[str, Any]]] = {
-    "l1": [{"name": "l1"}],
-    "l2": [{"name": "l2", "weight": 0.1}],
-    "smooth_l1": [{"name": "smooth_l1"}],
-    "huber, delta 3": [{"name": "huber", "delta": 3.0}],
-    "charbonnier": [{"name": "charbonnier"}],
-    "charbonnier, alpha 0.25": [{"name": "charbonnier", "alpha": 0.25}],
-    "disparity_cross_entropy + l1": [{"name": "disparity_cross_entropy"}, {"name": "l1"}],
-    "photometric + smoothness": [{"name": "photometric", "weight": 10.0}, {"name": "smoothness", "weight": 0.1}],
-    "census + smoothness": [{"name": "census", "weight": 10.0}, {"name": "smoothness", "weight": 0.1}],
-}
-Curve = list[tuple[int, float, float]]  # step, end-point error px, share of pixels off by more than 1 px
+def expectation(shares: Tensor) -> Tensor:
+    """The mean disparity of a distribution over planes of 2 px."""
+    return (shares * plane_values(shares)).sum(1, keepdim=True) / shares.sum(1, keepdim=True)
 
 
-def fresh_network() -> Network:
-    torch.manual_seed(0)
-    return Small(SmallConfig())
+def mode_expectation(shares: Tensor) -> Tensor:
+    """The mean over the most likely plane and its two neighbours."""
+    mode = plane_values(shares)[:, shares.argmax(1).flatten()].view(len(shares), 1, *shares.shape[2:])
+    return expectation(shares * ((plane_values(shares) - mode).abs() <= 2))
 
 
-def fit(
-    pairs: StereoBatch, held_out: StereoBatch, terms: list[dict[str, Any]], optimizer: str, steps: int, **options: Any
-) -> Curve:
-    """Trains a fresh network; gives its error on the held-out pairs over the steps."""
-    network = fresh_network()
-    loss = TotalLoss(terms, max_disparity=float(MAX_DISPARITY))
-    stepper = make_optimizer(network, optimizer, **options)
-    factor = make_factor("cosine", steps, warmup=10)
-    rates = [group["lr"] for group in stepper.param_groups]
-    order = torch.Generator().manual_seed(0)
-    curve = []
-    for step in range(steps):
-        batch = take(pairs, torch.randperm(PAIRS, generator=order)[:BATCH].tolist())
-
-        def closure(batch: StereoBatch = batch) -> torch.Tensor:
-            stepper.zero_grad()
-            total, _ = loss(run_network(network, loss, batch), batch)
-            total.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), 10.0)
-            return total
-
-        for group, rate in zip(stepper.param_groups, rates, strict=True):
-            group["lr"] = rate * factor(step)
-        if not torch.isfinite(stepper.step(closure)):  # type: ignore[arg-type]
-            return [*curve, (step, float("nan"), float("nan"))]
-        if (step + 1) % max(steps // 10, 1) == 0:
-            curve.append((step + 1, *measure(network, held_out)))
-    return curve
+def plane_values(shares: Tensor) -> Tensor:
+    return torch.arange(shares.shape[1]).view(1, -1, 1, 1) * 2.0
 
 
-@torch.no_grad()
-def measure(network: Network, pairs: StereoBatch) -> tuple[float, float]:
-    network.eval()
-    error = (network(pairs.left, pairs.right) - pairs.disparity).abs()
-    network.train()
-    return error.mean().item(), 100 * (error > 1).float().mean().item()
+@dataclass(frozen=True)
+class Trial:
+    """One run: everything that decides it, and the labels under which it is written down."""
+
+    labels: dict[str, Any]
+    seed: int = 0
+    terms: list[dict[str, Any]] = field(default_factory=lambda: [{"name": "smooth_l1"}])
+    optimizer: str = "adamw"
+    lr: float = RATE
+    options: dict[str, Any] = field(default_factory=dict)
+    schedule: dict[str, Any] = field(default_factory=lambda: {"name": "cosine"})
+    scenes: str = "equal cameras"
+    wrong: float = 0.0  # share of the truth that is replaced by anything
+    steps: int = 160
+    finish: Callable[[Network], Any] | None = None  # what else is asked of the trained network
+
+
+@dataclass
+class Outcome:
+    """What came of a trial: a row per measurement, and what `finish` gave."""
+
+    trial: Trial
+    rows: list[dict[str, Any]]
+    finished: Any = None
+
+    @property
+    def search_error(self) -> float:
+        """By which a learning rate is chosen: on the pairs for choosing, not on those reported."""
+        error = self.rows[-1]["search_epe_px"]
+        return error if math.isfinite(error) else math.inf
+
+
+@cache
+def pairs_of(scenes: str, wrong: float = 0.0) -> tuple[StereoBatch, StereoBatch, StereoBatch]:
+    """Pairs to learn from, to choose by and to report on."""
+    seen, choice, report = (
+        render_stereo(seed, list(range(count)), SIZE, SCENES[scenes])
+        for seed, count in ((1, PAIRS), (3, HELD_OUT), (2, HELD_OUT))
+    )
+    return with_outliers(seen, wrong), choice, report
 
 
 def with_outliers(pairs: StereoBatch, share: float) -> StereoBatch:
@@ -173,135 +218,298 @@ def with_outliers(pairs: StereoBatch, share: float) -> StereoBatch:
     return StereoBatch(pairs.left, pairs.right, truth, pairs.valid, pairs.occluded)
 
 
-def try_optimizers(pairs: StereoBatch, held_out: StereoBatch, steps: int) -> dict[str, dict[float, Curve]]:
-    results: dict[str, dict[float, Curve]] = {}
-    for label, (options, rates) in OPTIMIZERS.items():
-        name = label.split(",")[0]
-        count = steps // LBFGS_PASSES if name == "lbfgs" else steps
-        begun = time.perf_counter()
-        results[label] = {
-            rate: fit(pairs, held_out, [{"name": "smooth_l1"}], name, count, lr=rate, **options) for rate in rates
-        }
-        shown = "  ".join(f"lr {rate:g}: {curve[-1][1]:.2f} px" for rate, curve in results[label].items())
-        print(f"{label:15} {shown}  ({time.perf_counter() - begun:.0f} s)", flush=True)
-    return results
+class Diverged(Exception):
+    """The loss is no number any more."""
 
 
-def try_losses(pairs: StereoBatch, held_out: StereoBatch, steps: int) -> dict[str, list[Curve]]:
-    """For each loss, the curve with exact truth and the one with a fifth of it wrong."""
-    results = {}
-    for label, terms in LOSSES.items():
-        results[label] = [
-            fit(truth, held_out, terms, "adamw", steps, lr=3e-3) for truth in (pairs, with_outliers(pairs, 0.2))
-        ]
-        ends = [curve[-1] for curve in results[label]]
-        print(f"{label:30} " + "   ".join(f"{end[1]:.2f} px, {end[2]:.0f} % bad-1" for end in ends), flush=True)
-    return results
+def fit(trial: Trial) -> Outcome:
+    """Trains a fresh network and measures it on the way; the passes, not the steps, are what is given."""
+    pairs, choice, report = pairs_of(trial.scenes, trial.wrong)
+    torch.manual_seed(trial.seed)
+    network: Network = Small(SmallConfig())
+    loss = TotalLoss(trial.terms, max_disparity=float(MAX_DISPARITY))
+    optimizer = make_optimizer(network, trial.optimizer, lr=trial.lr, **trial.options)
+    rates = [group["lr"] for group in optimizer.param_groups]
+    factor, plateau = make_schedule(trial, optimizer)
+    order = torch.Generator().manual_seed(trial.seed)
+    passes, rows = 0, []
+
+    def closure() -> Tensor:
+        nonlocal passes
+        passes += 1
+        optimizer.zero_grad()
+        total, _ = loss(run_network(network, loss, batch), batch)
+        total.backward()
+        norm = torch.nn.utils.clip_grad_norm_(network.parameters(), CLIP)
+        if not torch.isfinite(total) or not torch.isfinite(norm):
+            raise Diverged
+        return total
+
+    def row(**numbers: Any) -> dict[str, Any]:
+        rate = optimizer.param_groups[0]["lr"]
+        return {**trial.labels, "lr": trial.lr, "seed": trial.seed, "passes": passes, "rate": rate, **numbers}
+
+    every = max(trial.steps // 10, 1)
+    while passes < trial.steps:
+        batch = take(pairs, torch.randperm(PAIRS, generator=order)[:BATCH].tolist())
+        before = passes
+        if plateau is None or passes < WARMUP:
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * factor(passes)
+        try:
+            optimizer.step(closure)  # type: ignore[arg-type]
+        except Diverged:
+            nothing = {"epe_px": math.nan, "visible_epe_px": math.nan, "occluded_epe_px": math.nan}
+            return Outcome(trial, [*rows, row(search_epe_px=math.nan, **nothing, bad_1_percent=math.nan)])
+        if passes // every > before // every or passes >= trial.steps:
+            rows.append(row(**measure(network, report)))
+            if plateau is not None and passes < trial.steps:
+                plateau.step(measure(network, choice)["epe_px"])
+    rows[-1]["search_epe_px"] = measure(network, choice)["epe_px"]
+    held = sum(value.numel() for value in tensors_in(optimizer.state_dict()) if value.ndim)
+    rows[-1]["state_per_weight"] = round(held / sum(p.numel() for p in network.parameters()), 2)
+    network.eval()
+    return Outcome(trial, rows, trial.finish(network) if trial.finish else None)
 
 
-def best(curves: dict[float, Curve]) -> tuple[float, Curve]:
-    finite = {rate: curve for rate, curve in curves.items() if curve[-1][1] == curve[-1][1]}
-    return min((finite or curves).items(), key=lambda item: item[1][-1][1])
+def make_schedule(trial: Trial, optimizer: Any) -> tuple[Callable[[int], float], Any]:
+    """The factor for each step, and torch's plateau scheduler where it is asked for."""
+    options = dict(trial.schedule)
+    name, warmup = options.pop("name"), options.pop("warmup", WARMUP)
+    if name == "plateau":
+        return make_factor("constant", trial.steps, warmup), make_plateau(optimizer, **options)
+    if name == "step":
+        options["every"] = round(options["every"] * trial.steps)
+    if name == "multistep":
+        options["milestones"] = [round(share * trial.steps) for share in options["milestones"]]
+    return make_factor(name, trial.steps, 0 if name == "one_cycle" else warmup, **options), None
 
 
-def draw_optimizers(results: dict[str, dict[float, Curve]], path: Path) -> None:
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2))
-    colours = matplotlib.colormaps["tab20"].colors  # type: ignore[attr-defined]
-    for colour, (label, curves) in zip(colours, results.items(), strict=False):
-        rate, curve = best(curves)
-        passes = LBFGS_PASSES if label == "lbfgs" else 1
-        left.plot([p[0] * passes for p in curve], [p[1] for p in curve], color=colour, label=f"{label}, {rate:g}")
-        ends = [curve[-1][1] for curve in curves.values()]
-        right.plot([rate / best(curves)[0] for rate in curves], ends, "o-", color=colour)
-    left.set(xlabel="forward and backward passes", ylabel="end-point error, held-out pairs, px", yscale="log")
-    right.set(xlabel="learning rate / the best of the three", xscale="log", yscale="log", ylabel="final error, px")
-    left.legend(fontsize=6, ncol=2, title="best learning rate", title_fontsize=6)
-    save(figure, path)
+def tensors_in(value: Any) -> Iterable[Tensor]:
+    """All tensors of a nested state."""
+    if isinstance(value, Tensor):
+        yield value
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ():
+        yield from tensors_in(inner)
 
 
-def draw_losses(results: dict[str, list[Curve]], path: Path) -> None:
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True)
-    for label, pair in results.items():
-        for axis, curve in zip(axes, pair, strict=True):
-            axis.plot([p[0] for p in curve], [p[1] for p in curve], label=label)
-    axes[0].set(title="exact truth", xlabel="step", ylabel="end-point error, held-out pairs, px", yscale="log")
-    axes[1].set(title="a fifth of the truth is wrong", xlabel="step")
-    axes[0].legend(fontsize=6)
-    save(figure, path)
-
-
-def draw_shapes(path: Path) -> None:
-    """The pointwise losses and their slopes against the error."""
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.2))
-    error = torch.linspace(-4, 4, 401)
-    one = torch.ones(1, 1, 1, 1, dtype=torch.bool)
-    shapes: dict[str, Callable[..., torch.Tensor]] = {
-        name: make_loss(name).function for name in ("l1", "l2", "smooth_l1", "huber", "charbonnier")
+@torch.no_grad()
+def measure(network: Network, pairs: StereoBatch) -> dict[str, float]:
+    """Mean error, px, over all, visible and occluded pixels, and the share that is off by more than 1 px."""
+    network.eval()
+    error = (network(pairs.left, pairs.right) - pairs.disparity).abs()
+    network.train()
+    return {
+        "epe_px": error.mean().item(),
+        "visible_epe_px": error[~pairs.occluded].mean().item(),
+        "occluded_epe_px": error[pairs.occluded].mean().item(),
+        "bad_1_percent": 100 * (error > 1).float().mean().item(),
     }
-    shapes["huber, delta 3"] = make_loss("huber", delta=3.0).function
-    shapes["charbonnier, alpha 0.25"] = make_loss("charbonnier", alpha=0.25).function
-    for label, call in shapes.items():
-        values, slopes = [], []
-        for e in error:
-            prediction = e.view(1, 1, 1, 1).clone().requires_grad_()
-            value = call(prediction, torch.zeros(1, 1, 1, 1), one)
+
+
+class Lab:
+    """Runs trials, several at a time, each with one thread so that its numbers do not depend on how many."""
+
+    def __init__(self, processes: int, steps: int):
+        self.steps = steps
+        self.pool = multiprocessing.get_context("spawn").Pool(processes, pin_threads, (1,))
+
+    def run(self, trials: list[Trial], times: int = 1) -> list[Outcome]:
+        outcomes = []
+        for outcome in self.pool.imap(fit, [replace(trial, steps=times * self.steps) for trial in trials]):
+            last = outcome.rows[-1]
+            labels = "  ".join(str(label) for label in outcome.trial.labels.values())
+            print(f"{labels:45} lr {last['lr']:<8g} seed {last['seed']}  {last['epe_px']:.3f} px", flush=True)
+            outcomes.append(outcome)
+        return outcomes
+
+    def search(self, candidates: list[tuple[Trial, tuple[float, ...]]], widen: int = 3) -> list[Outcome]:
+        """Each candidate at each of its rates, then at further ones while the best is at an end; then other seeds."""
+        found: list[list[Outcome]] = [[] for _ in candidates]
+        wanted = [(i, rate) for i, (_, rates) in enumerate(candidates) for rate in rates]
+        for _ in range(widen + 1):
+            outcomes = self.run([replace(candidates[i][0], lr=rate) for i, rate in wanted])
+            for (i, _), outcome in zip(wanted, outcomes, strict=True):
+                found[i].append(outcome)
+            wanted = [(i, rate) for i, tried in enumerate(found) if (rate := next_rate(tried)) is not None]
+        best = [min(tried, key=lambda outcome: outcome.search_error) for tried in found]
+        others = [replace(outcome.trial, seed=seed) for outcome in best for seed in SEEDS[1:]]
+        chosen = [*best, *self.run(others)]
+        for outcome in chosen:
+            for row in outcome.rows:
+                row["chosen"] = 1
+        return [outcome for tried in found for outcome in tried] + chosen[len(best) :]
+
+
+def next_rate(tried: list[Outcome]) -> float | None:
+    """The rate beyond the best one, by a factor of about three, if that is the lowest or the highest."""
+    rates = sorted(outcome.trial.lr for outcome in tried)
+    best = min(tried, key=lambda outcome: outcome.search_error).trial.lr
+    if best == rates[0]:
+        return float(f"{best * rates[0] / rates[1]:.0e}")
+    if best == rates[-1]:
+        return float(f"{best * rates[-1] / rates[-2]:.0e}")
+    return None
+
+
+def optimizers(lab: Lab) -> None:
+    candidates = []
+    for label, (options, rates) in OPTIMIZERS.items():
+        trial = Trial({"optimizer": label}, optimizer=label.split(",")[0], options=options)
+        candidates.append((trial, rates))
+    write("training_optimizers", rows_of(lab.search(candidates)))
+
+
+def schedules(lab: Lab) -> None:
+    trials = [(Trial({"schedule": label}, schedule=options), SCHEDULE_RATES) for label, options in SCHEDULES.items()]
+    outcomes = lab.search(trials, widen=0)
+    write("training_schedules", rows_of(outcomes))
+    shapes = []
+    for label, options in SCHEDULES.items():
+        if options["name"] == "plateau":  # a consequence of the run: that of the first seed
+            first = next(o for o in outcomes if o.trial.labels["schedule"] == label and "chosen" in o.rows[0])
+            shapes += [{"schedule": label, "step": r["passes"], "factor": r["rate"] / r["lr"]} for r in first.rows]
+            continue
+        factor, _ = make_schedule(Trial({}, schedule=options, steps=lab.steps), None)
+        shapes += [{"schedule": label, "step": at, "factor": factor(at)} for at in range(0, lab.steps, 2)]
+    write("training_schedule_shapes", shapes)
+
+
+def losses(lab: Lab) -> None:
+    trials = [
+        Trial({"loss": label, "truth": truth}, seed, terms, wrong=wrong)
+        for label, terms in SUPERVISED.items()
+        for truth, wrong in TRUTHS.items()
+        for seed in SEEDS
+    ]
+    write("training_losses", rows_of(lab.run(trials)))
+    write("training_loss_shapes", loss_shapes())
+
+
+def loss_shapes() -> list[dict[str, Any]]:
+    """The pointwise losses and their slopes against the error."""
+    rows = []
+    known = torch.ones(1, 1, 1, 1, dtype=torch.bool)
+    for label, (term,) in SUPERVISED.items():
+        if term["name"] == "disparity_cross_entropy":
+            continue
+        call = make_loss(**term).function
+        for error in torch.linspace(-6, 6, 121):
+            prediction = error.view(1, 1, 1, 1).clone().requires_grad_()
+            value = call(prediction, torch.zeros(1, 1, 1, 1), known)
             value.backward()
-            values.append(value.item())
-            slopes.append(prediction.grad.item())  # type: ignore[union-attr]
-        axes[0].plot(error, values, label=label)
-        axes[1].plot(error, slopes)
-    axes[0].set(xlabel="error, px", ylabel="loss", ylim=(0, 5))
-    axes[1].set(xlabel="error, px", ylabel="slope", ylim=(-4, 4))
-    axes[0].legend(fontsize=6)
-    save(figure, path)
+            slope = prediction.grad.item()  # type: ignore[union-attr]
+            rows.append({"loss": label, "error_px": round(error.item(), 2), "value": value.item(), "slope": slope})
+    return rows
 
 
-def save(figure: Any, path: Path) -> None:
-    for axis in figure.axes:
-        axis.grid(alpha=0.3)
-    figure.tight_layout()
-    figure.savefig(path, dpi=80)
-    plt.close(figure)
+def edges(lab: Lab) -> None:
+    trials = [Trial({"loss": k}, s, terms, finish=look_at_edges) for k, terms in EDGES.items() for s in SEEDS]
+    outcomes = lab.run(trials, times=4)  # what happens at an edge is seen once the rest is right
+    where = [{"loss": o.trial.labels["loss"], "seed": o.trial.seed, **r} for o in outcomes for r in o.finished[0]]
+    write("training_edges", where)
+    first = [outcome for outcome in outcomes if outcome.trial.seed == SEEDS[0]]
+    write("training_edge_row", [{"loss": o.trial.labels["loss"], **r} for o in first for r in o.finished[1]])
+    write("training_edge_scores", [{"loss": o.trial.labels["loss"], **r} for o in first for r in o.finished[2]])
 
 
-def write_csv(path: Path, header: list[str], rows: list[list[Any]]) -> None:
-    with path.open("w", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([header, *rows])
+@torch.no_grad()
+def look_at_edges(network: Network) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]]]:
+    """At the resolution of the scores: errors next to edges and away from them; one row of pixels; one pixel."""
+    report = pairs_of("equal cameras")[2]
+    _, scores, _ = network.forward_scores(report.left, report.right)  # type: ignore[operator]
+    shares = scores.softmax(1)
+    truth, _ = shrink(report.disparity, report.valid, scores.shape[-2:])
+    steps = functional.pad(truth.diff(dim=3).abs(), (1, 0))
+    near = functional.max_pool2d((steps > 3).float(), (1, 5), 1, (0, 2)) > 0
+    hidden = functional.max_pool2d(report.occluded.float(), 2) > 0
+    readouts = {"mean": expectation(shares), "around the mode": mode_expectation(shares)}
+    errors = [
+        {
+            "readout": readout,
+            "where": where,
+            "epe_px": (value - truth).abs()[mask].mean().item(),
+            "bad_1_percent": 100 * ((value - truth).abs()[mask] > 1).float().mean().item(),
+        }
+        for readout, value in readouts.items()
+        for where, mask in (("next to an edge", near & ~hidden), ("elsewhere", ~near & ~hidden))
+    ]
+    # One edge for the picture, chosen by the truth alone: the largest step up to 12 px with a visible pixel in front
+    # and a near and a far surface that stay within 1 px for six cells on either side.
+    runs = truth.unfold(3, 6, 1)
+    flat = runs.amax(-1) - runs.amin(-1) < 1
+    clear = torch.zeros_like(hidden)
+    clear[..., 6:-5] = flat[..., 6:] & flat[..., :-6]
+    steps = torch.where(clear & ~hidden & (steps < 12), steps, 0.0)
+    steps[..., :14] = steps[..., -8:] = 0
+    pair, _, y, x = (int(i) for i in torch.unravel_index(steps.argmax(), steps.shape))
+    row = [
+        {"x_px": 2 * c, "truth_px": truth[pair, 0, y, c].item()}
+        | {readout: value[pair, 0, y, c].item() for readout, value in readouts.items()}
+        for c in range(max(x - 12, 0), x + 9)
+    ]
+    pixel = [
+        {"x_px": 2 * x, "truth_px": truth[pair, 0, y, x].item(), "plane_px": 2 * k, "share": share.item()}
+        | {readout: value[pair, 0, y, x].item() for readout, value in readouts.items()}
+        for k, share in enumerate(shares[pair, :, y, x])
+    ]
+    return errors, row, pixel
+
+
+def self_supervised(lab: Lab) -> None:
+    trials = [
+        Trial({"loss": label, "scenes": scenes}, seed, terms, scenes=scenes)
+        for label, terms in SELF_SUPERVISED.items()
+        for scenes in SCENES
+        for seed in SEEDS[:2]
+    ]
+    write("training_self_supervised", rows_of(lab.run(trials)))
+
+
+PARTS = {
+    "optimizers": optimizers,
+    "schedules": schedules,
+    "losses": losses,
+    "edges": edges,
+    "self_supervised": self_supervised,
+}
+
+
+def rows_of(outcomes: list[Outcome]) -> list[dict[str, Any]]:
+    return [row for outcome in outcomes for row in outcome.rows]
+
+
+def write(name: str, rows: list[dict[str, Any]]) -> None:
+    machine = describe_machine()
+    text = io.StringIO()
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    writer = csv.DictWriter(text, [*columns, *machine], lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        short = {k: float(f"{v:.5g}") if isinstance(v, float) else v for k, v in row.items()}
+        writer.writerow(short | machine)
+    write_whole(RESULTS / f"{name}.csv", text.getvalue().encode())
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=160, help="forward and backward passes of each run")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--draw", action="store_true", help="only pictures and tables, from the CSVs that are there")
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    for folder in (TABLES, PICTURES):
-        folder.mkdir(parents=True, exist_ok=True)
-    begun = time.perf_counter()
-    pairs = render_stereo(1, list(range(PAIRS)), SIZE, SCENES)
-    held_out = render_stereo(2, list(range(PAIRS)), SIZE, SCENES)
+    if not arguments.draw:
+        begun = time.perf_counter()
+        lab = Lab(arguments.processes, arguments.steps)
+        for part in arguments.only:
+            PARTS[part](lab)
+            print(f"{part}: done after {time.perf_counter() - begun:.0f} s", flush=True)
+        print(f"{time.perf_counter() - begun:.0f} s on {one_line(describe_machine())}")
+    from _training_pictures import draw_all, fill_tables
 
-    draw_shapes(PICTURES / "loss_shapes.png")
-    losses = try_losses(pairs, held_out, arguments.steps)
-    draw_losses(losses, PICTURES / "losses.png")
-    rows = [
-        [label, truth, *(f"{v:.4g}" for v in point)]
-        for label, both in losses.items()
-        for truth, curve in zip(("exact", "a fifth wrong"), both, strict=True)
-        for point in curve
-    ]
-    write_csv(TABLES / "losses.csv", ["loss", "truth", "step", "epe_px", "bad_1_percent"], rows)
-
-    optimizers = try_optimizers(pairs, held_out, arguments.steps)
-    draw_optimizers(optimizers, PICTURES / "optimizers.png")
-    rows = [
-        [label, rate, *(f"{v:.4g}" for v in point)]
-        for label, curves in optimizers.items()
-        for rate, curve in curves.items()
-        for point in curve
-    ]
-    write_csv(TABLES / "optimizers.csv", ["optimizer", "lr", "step", "epe_px", "bad_1_percent"], rows)
-    print(f"{time.perf_counter() - begun:.0f} s on {one_line(describe_machine())}")
+    documents = Path(__file__).parent.parent / "docs"
+    draw_all(RESULTS, documents / "images")
+    fill_tables(RESULTS, documents / "optimizers-and-losses.md")
 
 
 if __name__ == "__main__":

@@ -13,10 +13,10 @@ import time
 from pathlib import Path
 
 import torch
-from _machine import describe_machine, pin_threads
 
 from leadline.data.procedural import render_motion, render_stereo
 from leadline.files import write_whole
+from leadline.machine import describe_machine, pin_threads
 
 CSV = Path(__file__).parent / "results" / "procedural_renderer.csv"
 

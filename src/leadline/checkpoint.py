@@ -22,6 +22,7 @@ from leadline.models import Network, create
 from leadline.version import __version__
 
 FORMAT = 1
+_KEYS = {"task": str, "network": str, "config": dict, "surgeries": list, "provenance": dict}  # besides the version
 Surgery = Callable[..., Network]
 _SURGERIES: dict[str, Surgery] = {}
 
@@ -87,9 +88,18 @@ def read_about(path: str | os.PathLike) -> dict[str, Any]:
             f"{path}: a .safetensors file without leadline's metadata: for weights of the original projects "
             "use leadline.import_upstream"
         )
-    about = json.loads(metadata["leadline"])
+    damaged = UserError(f"{path}: leadline's metadata in it is damaged: copy it again")
+    try:
+        about = json.loads(metadata["leadline"])
+    except json.JSONDecodeError:
+        raise damaged from None
+    if not isinstance(about, dict) or not isinstance(about.get("format"), int):
+        raise damaged
     if about["format"] > FORMAT:
-        raise UserError(f"{path}: written by leadline {about['version']}, newer than this one: upgrade leadline")
+        version = about.get("version", "of another time")
+        raise UserError(f"{path}: written by leadline {version}, newer than this one: upgrade leadline")
+    if not all(isinstance(about.get(key), kind) for key, kind in _KEYS.items()):
+        raise damaged
     return about
 
 

@@ -24,6 +24,7 @@ BM_BLOCK = 15  # px
 UNIQUENESS = 10  # percent by which the best cost must win
 SPECKLE_SIZE, SPECKLE_RANGE = 100, 2  # regions below that many px, joined within that many px, are dropped
 PREFILTER_CAP = 63  # limit of the x derivatives that SGBM matches, as in OpenCV's sample program stereo_match
+MAX_RANGE = 2048  # px; OpenCV gives sixteenths of a pixel in 16 bits with a sign
 MIN_SIDE = 32  # px; OpenCV fails on images of a few pixels, so smaller ones are extended
 
 
@@ -42,15 +43,17 @@ class ClassicalStereo(Predictor):
         """
         Args:
             name: one of NAMES.
-            num_disparities: px, disparities in (0, num_disparities) are searched; a multiple of 16.
+            num_disparities: px, disparities in (0, num_disparities) are searched; a multiple of 16, at most MAX_RANGE.
 
         Raises:
             UserError: an unknown name, or a range that OpenCV does not take.
         """
         if name not in self.NAMES:
             raise unknown_name("classical stereo algorithm", name, list(self.NAMES))
-        if num_disparities <= 0 or num_disparities % 16:
-            raise UserError(f"{name} searches a multiple of 16 disparities, not {num_disparities}")
+        if not 0 < num_disparities <= MAX_RANGE or num_disparities % 16:
+            raise UserError(
+                f"{name} cannot search {num_disparities} disparities: give a multiple of 16, at most {MAX_RANGE}"
+            )
         self.name = name
         self.num_disparities = num_disparities
 
@@ -67,7 +70,13 @@ class ClassicalStereo(Predictor):
         extended = [
             cv2.copyMakeBorder(convert(image), 0, below, before, after, cv2.BORDER_REPLICATE) for image in (left, right)
         ]
-        sixteenths = self._algorithm().compute(*extended)[:height, before : before + width]
+        try:
+            sixteenths = self._algorithm().compute(*extended)[:height, before : before + width]
+        except cv2.error as error:  # mostly out of memory
+            raise UserError(
+                f"{self.name}: OpenCV fails on {width} x {height} px with {self.num_disparities} disparities "
+                f"({error.err}): give a smaller range or smaller images"
+            ) from error
         disparity = sixteenths.astype(np.float32) / 16
         return disparity, (disparity > 0) & (disparity < self.num_disparities)
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from leadline import models
+from leadline.artifacts import is_artifact, load_artifact
 from leadline.checkpoint import load_network, read_about
 from leadline.classical import ClassicalStereo
 from leadline.errors import UserError, unknown_name
@@ -28,7 +29,8 @@ def load(
     """The predictor that a name or a file stands for.
 
     Args:
-        name_or_path: a model of the zoo, a checkpoint (.safetensors), "sgbm", "sgbm-padded" or "bm".
+        name_or_path: a model of the zoo, a checkpoint (.safetensors), the folder of an artifact, "sgbm",
+            "sgbm-padded" or "bm".
         device: for networks; None: the GPU where there is one, else the CPU.
         num_disparities: px, for the classical algorithms: how far they search, a multiple of 16. None: 192.
 
@@ -39,6 +41,11 @@ def load(
     name = os.fspath(name_or_path)
     if name in ClassicalStereo.NAMES:
         return ClassicalStereo(name, 192 if num_disparities is None else num_disparities)
+    if is_artifact(name):
+        artifact = load_artifact(name)
+        if device not in (None, "cpu"):
+            raise UserError(f"{name}: exported models run on the CPU here: leave the device out")
+        return artifact.predictor()
     path = find_checkpoint(name)
     if num_disparities is not None:
         raise UserError(

@@ -66,6 +66,14 @@ def test_csv_and_limit(run, tmp_path):
     assert [row["sample"] for row in rows] == ["", "", "one"]
 
 
+def test_a_place_for_the_csv_that_cannot_be_written_is_told_before_anything_is_measured(run, tmp_path):
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path, tmp_path / "file" / "r.csv"):
+        result = run([sample("one")], "1", "--json", "--csv", str(place))
+        assert isinstance(result.exception, UserError)
+        assert result.stdout == ""
+
+
 def test_bad_samples_are_reported_and_the_exit_code_is_1(run):
     result = run(data_set([sample("one"), sample("two")], broken=[0]), "0", "--json")
     assert result.exit_code == 1

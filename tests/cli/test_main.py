@@ -43,6 +43,30 @@ def test_unknown_command_and_option_exit_with_2():
     assert CliRunner().invoke(main, ["--nonsense"]).exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--nonsense"], "no such option"),
+        (["predict", "a", "b", "-o", "c", "--ocluded", "mask"], "'--occluded'"),
+        (["predict", "a", "b", "-o", "c", "--focal", "x"], "'--focal': 'x' is not a valid float"),
+        (["predict", "a"], "missing argument 'RIGHT'"),
+        (["data", "chek"], "'check'"),
+    ],
+)
+def test_a_call_that_is_wrong_is_told_in_one_line(arguments, told):
+    result = CliRunner().invoke(main, arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("leadline: ")
+    assert result.stderr.count("\n") == 1
+    assert told.replace("'", "") in result.stderr.replace("'", "")  # click's versions differ in their quotes
+    assert result.stderr.endswith(" --help`)\n")
+
+
+@pytest.mark.parametrize("arguments", [[], ["data"]])
+def test_without_a_command_the_help_is_shown(arguments):
+    assert "Commands:" in CliRunner().invoke(main, arguments).output
+
+
 @pytest.fixture
 def failing(monkeypatch):
     """A command "fails" that raises what it is given."""

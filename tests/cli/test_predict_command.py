@@ -143,6 +143,56 @@ def test_globs_with_equal_stems_are_told_apart_by_their_folders(tmp_path):
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a_im0.png", "b_im0.png"]
 
 
+def test_no_result_overwrites_another(tmp_path):
+    for scene in ("a/b_c", "a_b/c"):
+        (tmp_path / scene).mkdir(parents=True)
+        for name, image in zip(("im0.png", "im1.png"), plane(), strict=True):
+            cv2.imwrite(str(tmp_path / scene / name), image)
+    result = predict(tmp_path / "*" / "*" / "im0.png", tmp_path / "*" / "*" / "im1.png", "-o", tmp_path / "out")
+    assert result.exit_code == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a_b_c_im0.png", "a_b_c_im0.png~2"]
+
+
+def test_a_folder_named_like_an_image_is_passed_over(folders, tmp_path):
+    (tmp_path / "left" / "0_old.png").mkdir()
+    assert predict(*folders, "-o", tmp_path / "out").exit_code == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0_l", "1_l", "2_l"]
+
+
+def test_a_second_run_leaves_nothing_of_the_first(pair, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "notes.txt").write_text("mine")
+    assert predict(*pair, "--focal", 300, "--baseline", 0.08, "--consistency", "-o", out).exit_code == 0
+    assert predict(*pair, "-o", out).exit_code == 0
+    files = {"disparity.pfm", "disparity.png", "disparity_color.png", "meta.json", "notes.txt"}
+    assert {file.name for file in out.iterdir()} == files
+
+
+def test_results_do_not_go_beside_the_images(pair, tmp_path):
+    (tmp_path / "meta.json").write_text('{"calib": {}}')
+    assert "the images are in there" in refused(predict(*pair, "-o", tmp_path))
+    assert (tmp_path / "meta.json").read_text() == '{"calib": {}}'
+
+
+def test_a_pair_that_is_too_much_does_not_stop_the_batch(folders, tmp_path, monkeypatch):
+    from leadline.classical import ClassicalStereo
+
+    match, calls = ClassicalStereo.match, []
+
+    def fails_once(self, left, right):
+        calls.append(left.shape)
+        if len(calls) == 1:
+            raise RuntimeError("out of\nmemory")
+        return match(self, left, right)
+
+    monkeypatch.setattr(ClassicalStereo, "match", fails_once)
+    result = predict(*folders, "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "1 of 3 pairs failed" in result.stderr
+    assert "0_r.png: out of memory" in result.stderr
+
+
 def test_a_bad_item_is_reported_at_the_end_and_the_rest_goes_on(folders, tmp_path):
     broken = tmp_path / "right" / "1_r.png"
     broken.write_bytes(broken.read_bytes()[:-100])
@@ -218,6 +268,7 @@ def test_bad_input_is_refused_in_one_line(pair, folders, tmp_path):
     (tmp_path / "cut.png").write_bytes((tmp_path / "left.png").read_bytes()[:500])
     assert "truncated" in refused(predict(left, tmp_path / "cut.png", "-o", out))
     assert "cannot be made" in refused(predict(left, right, "-o", f"{left}/out"))
+    assert "too long" in refused(predict("x" * 5000, right, "-o", out))
     assert "unknown model 'sgmb'" in refused(predict(left, right, "-o", out, model="sgmb"))
     assert not list(out.iterdir())
 
@@ -230,7 +281,10 @@ def test_bad_input_is_refused_in_one_line(pair, folders, tmp_path):
         (["--focal", "-1", "--baseline", "0.1"], "must be positive"),
         (["--calib", "none.txt"], "no such file"),
         (["--calib", "none.txt", "--focal", "3"], "exclude each other"),
+        (["--focal", "300", "--baseline", "0.1", "--doffs", "nan"], "not a number, nan"),
         (["--white-level", "0"], "--white-level 0"),
+        (["--max-depth", "nan"], "--max-depth nan"),
+        (["--max-depth", "-1"], "--max-depth -1"),
     ],
 )
 def test_bad_options_are_refused_in_one_line(options, told, pair, tmp_path):

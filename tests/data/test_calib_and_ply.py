@@ -87,6 +87,10 @@ def test_json(tmp_path: Path):
         '{"focal": 3}',
         '{"focal": "x", "baseline": 1}',
         '{"focal": 0, "baseline": 1}',
+        '{"focal": 3, "baseline_mm": "x"}',
+        '{"focal": 3, "baseline": 1, "doffs": NaN}',
+        '{"focal": 3, "baseline": 1, "cx": Infinity}',
+        '{"text": ["cam0"]}',
         "",
     ],
 )
@@ -153,6 +157,7 @@ def test_ply_broken(tmp_path: Path):
         "ascii": [content.replace(b"binary_little_endian", b"ascii")],
         "another file": [b"\x89PNG\r\n\x1a\n"],
         "no z": [content.replace(b"float z", b"float w")],
+        "odd counts": [content.replace(b"vertex 7", b"vertex " + count) for count in (b"\xb2", b"9" * 5000, b"-1")],
         "unknown type": [content.replace(b"float z", b"quad z")],
     }
     for what, contents in broken.items():

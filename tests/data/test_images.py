@@ -89,6 +89,13 @@ def test_a_flipped_bit_in_a_png_is_found(tmp_path: Path, capfd: pytest.CaptureFi
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.parametrize("size", ["99999999 99999999", "9" * 5000 + " 1"])
+def test_absurd_sizes_are_told(tmp_path: Path, size: str):
+    (tmp_path / "a.pgm").write_bytes(f"P5 {size} 255\n".encode())
+    with pytest.raises(UserError, match=r"a\.pgm"):
+        read_image(tmp_path / "a.pgm")
+
+
 def test_what_is_no_image_is_named(tmp_path: Path):
     (tmp_path / "a.png").write_bytes(b"Pf\n1 1\n-1.0\n\0\0\0\0")
     with pytest.raises(UserError, match=r"a\.png: is a PFM map, not an image"):

@@ -194,6 +194,30 @@ def test_pickles_are_refused(tmp_path: Path):
         read_array(tmp_path / "a.npy")
 
 
+def test_damage_within_an_archive_is_told(tmp_path: Path):
+    """Deflate's own errors, and an archive with a password."""
+    values = np.random.default_rng(0).normal(size=(20, 20))
+    content = write_array(tmp_path / "a.npz", disparity=values).read_bytes()
+    directory = content.rfind(b"PK\x01\x02")
+    damaged = [content[:at] + bytes([content[at] ^ 255]) + content[at + 1 :] for at in range(80, directory, 50)]
+    locked = bytearray(content)
+    locked[6] |= 1
+    locked[directory + 8] |= 1
+    for bad in (*damaged, bytes(locked)):
+        (tmp_path / "b.npz").write_bytes(bad)
+        with pytest.raises(UserError, match=r"b\.npz") as error:
+            read_array(tmp_path / "b.npz")
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("header", ["'shape': (100000000000000,), }", "'shape': (((((, }"])
+def test_an_array_with_a_damaged_header_is_told(tmp_path: Path, header: str):
+    text = f"{{'descr': '<f4', 'fortran_order': False, {header}".ljust(117) + "\n"
+    (tmp_path / "a.npy").write_bytes(b"\x93NUMPY\x01\x00v\x00" + text.encode() + bytes(8))
+    with pytest.raises(UserError, match=r"a\.npy: damaged"):
+        read_array(tmp_path / "a.npy")
+
+
 def test_split_valid():
     stored = np.array([[0.0, -1.0, np.nan, np.inf, -np.inf, 1e10, 0.5]])
     disparity, valid = split_valid(stored)

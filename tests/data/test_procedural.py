@@ -121,7 +121,7 @@ def test_as_data_set():
     assert len({s.name for s in data}) == 3
 
 
-@pytest.mark.parametrize("spec", ["0", "x", "3,size=8x8", "3,seed=a", "3,sise=64x64"])
+@pytest.mark.parametrize("spec", ["0", "x", "9" * 30, "3,size=8x8", "3,seed=a", "3,seed=" + "9" * 30, "3,sise=64x64"])
 def test_bad_specs_are_refused(spec):
     with pytest.raises(UserError):
         open_data(f"procedural:{spec}")

@@ -11,6 +11,7 @@ from fakes import Failing, Offset, data_set, sample
 import leadline
 from leadline.errors import UserError
 from leadline.evaluation import METRICS, OVER_PIXELS, OVER_SAMPLES
+from leadline.evaluation.runner import _named
 from leadline.models import Task
 
 
@@ -75,7 +76,9 @@ def test_a_sample_without_valid_pixels_is_listed_and_poisons_nothing():
     nothing = sample("nothing")
     nothing.valid[:] = False
     results = leadline.evaluate(Offset(offset=1), [sample("a"), nothing])
-    assert [str(problem) for problem in results.problems] == ["nothing: no valid pixel in the true disparity"]
+    assert [str(problem) for problem in results.problems] == [
+        "nothing: no pixel of the truth is valid (finite and positive): check its sign, scale and encoding"
+    ]
     assert [row["epe"] for row in results.table] == [1, 1]
 
 
@@ -132,6 +135,26 @@ def test_models_by_name_are_loaded_and_labelled_as_written():
     assert leadline.evaluate(["bm", Offset()], [pair]).models == ["bm", "offset"]
     with pytest.raises(UserError, match="did you mean 'sgbm'"):
         leadline.evaluate("sgbn", [pair])
+
+
+def test_checkpoints_by_path(tmp_path):
+    path = leadline.save(leadline.create("plummet-s"), tmp_path / "a.safetensors")
+    pair = sample("one", size=(16, 32))
+    assert leadline.evaluate(path, [pair]).models == leadline.evaluate([path], [pair]).models == [str(path)]
+
+
+@pytest.mark.parametrize("what", [3, [None], {"net": np.zeros}])
+def test_what_is_no_predictor_is_refused(what):
+    with pytest.raises(UserError, match="is no predictor"):
+        _named(what)
+
+
+def test_a_sample_whose_parts_do_not_fit_is_listed():
+    odd = sample("odd", size=(10, 20))
+    odd.valid = odd.valid[:-1]
+    results = leadline.evaluate(Offset(), [sample("one"), odd])
+    assert [str(problem)[:34] for problem in results.problems] == ["odd: valid is 20 x 9 and the views"]
+    assert len(results.rows) == 1
 
 
 def test_other_tasks_are_refused():

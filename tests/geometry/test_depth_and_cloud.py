@@ -24,6 +24,13 @@ def test_depth_is_unknown_behind_infinity_and_where_not_finite_or_masked():
     assert depth[0, :5].tolist() == [0, 0, 0, 0, 0]
 
 
+def test_depth_too_far_for_its_type_is_unknown():
+    camera = StereoCamera(focal=500.0, baseline=0.1)
+    depth, valid = disparity_to_depth(np.array([[1e-40, 1e-30]], np.float32), camera)
+    assert valid.tolist() == [[False, True]]
+    np.testing.assert_allclose(depth, [[0, 5e31]], rtol=1e-6)
+
+
 def test_depth_and_disparity_are_inverse():
     disparity = np.random.default_rng(0).uniform(0.5, 200, (7, 9)).astype(np.float32)
     depth, valid = disparity_to_depth(disparity, CAMERA)

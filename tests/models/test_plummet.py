@@ -71,6 +71,11 @@ def test_configs_that_cannot_be_built(bad):
         create("plummet-s", **bad)
 
 
+def test_an_option_of_another_type_is_named():
+    with pytest.raises(UserError, match="max_disparity is a int such as 192, not 'abc'"):
+        create("plummet-s", max_disparity="abc")
+
+
 def test_training_gives_coarse_to_fine_and_gradients_everywhere():
     network = create("plummet-s", **SMALL)
     predictions, scores, spacing = network.forward_scores(*pair(batch=2))

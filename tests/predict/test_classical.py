@@ -52,7 +52,7 @@ def test_odd_sizes_give_finite_disparities_within_the_range(name, size):
     assert disparity.max() < 192
 
 
-@pytest.mark.parametrize("range_", [0, -16, 100])
+@pytest.mark.parametrize("range_", [0, -16, 100, 4096, 10**20])
 def test_a_range_that_opencv_refuses_is_a_user_error(range_):
     with pytest.raises(UserError, match="multiple of 16"):
         ClassicalStereo("sgbm", range_)

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from leadline.classical import ClassicalStereo
 from leadline.errors import UserError
+from leadline.models import Task
+from leadline.predict.predictor import check_images
 
 GOOD = np.zeros((40, 50, 3), np.uint8)
 
@@ -20,9 +21,12 @@ GOOD = np.zeros((40, 50, 3), np.uint8)
         ((GOOD / 255, GOOD / 255), "float64"),
         ((GOOD.astype(np.int32), GOOD), "int32"),
         ((GOOD[:0], GOOD[:0]), "empty"),
+        ((GOOD.tolist(), GOOD.tolist()), "left image is of type list"),
+        (("left.png", "right.png"), "left image is of type str"),
+        ((GOOD, None), "right image is of type NoneType"),
     ],
 )
 def test_bad_images_are_one_line_errors(images, told):
     with pytest.raises(UserError, match=told) as caught:
-        ClassicalStereo("sgbm").predict(*images)
+        check_images(images, Task.STEREO)
     assert "\n" not in str(caught.value)

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 import leadline
 from leadline import zoo
@@ -28,6 +29,23 @@ def test_classical_names(name):
 def test_what_cannot_be_loaded(name, told):
     with pytest.raises(UserError, match=told):
         leadline.load(name)
+
+
+@pytest.mark.parametrize(
+    "about",
+    ["no json", "[]", "{}", '{"format": "1"}', '{"format": 1}', '{"format": 1, "network": "x", "config": null}'],
+)
+def test_damaged_metadata_is_a_user_error(about, tmp_path):
+    path = tmp_path / "a.safetensors"
+    save_file({"a": np.zeros(1)}, path, {"leadline": about})
+    with pytest.raises(UserError, match=r"a\.safetensors: leadline's metadata in it is damaged"):
+        leadline.load(path)
+
+
+def test_a_checkpoint_of_a_newer_leadline_is_told(tmp_path):
+    save_file({"a": np.zeros(1)}, tmp_path / "a.safetensors", {"leadline": '{"format": 2, "version": "7.0"}'})
+    with pytest.raises(UserError, match=r"leadline 7\.0, newer than this one"):
+        leadline.load(tmp_path / "a.safetensors")
 
 
 @pytest.fixture

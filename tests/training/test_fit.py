@@ -1,8 +1,11 @@
 """What a run leaves behind, what it does with the average, and how it fails."""
 
+import errno
 import math
 from pathlib import Path
 
+import lightning
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -12,10 +15,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from leadline.checkpoint import load_network, read_about
 from leadline.cli.train import command
+from leadline.data.formats.images import write_image
 from leadline.errors import UserError
-from leadline.training.fit import pairs_seen, train
+from leadline.training.fit import make_network, pairs_seen, train
 from leadline.training.module import Training
 from leadline.training.recipe import check_recipe
+from leadline.zoo import find_checkpoint
 
 VALIDATE = {"every": 6, "data": "procedural:2,seed=9,size=33x50"}
 
@@ -184,3 +189,61 @@ def test_the_command_line(tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert result.stdout.strip() == str(tmp_path / "run" / "tiny.safetensors")
     assert math.isfinite(sum(float(v.float().sum()) for v in load_file(result.stdout.strip()).values()))
+
+
+def test_data_without_truth_is_refused_by_losses_that_need_it(tmp_path: Path) -> None:
+    for name in ("left", "right"):
+        write_image(tmp_path / "own" / f"{name}.png", np.full((40, 56, 3), 99, np.uint8))
+    data = [{"source": f"folder:{tmp_path / 'own'}"}]
+    with pytest.raises(
+        UserError, match="its first pair has no disparity, and every loss of the recipe is on the truth"
+    ):
+        train(check_recipe(tiny.recipe(data=data)), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    train(check_recipe(tiny.recipe(data=data, losses=[{"name": "photometric"}], steps=1)), tmp_path / "run")
+
+
+def test_init_takes_the_name_of_shipped_weights() -> None:
+    recipe = check_recipe(tiny.recipe(network={"name": "plummet-s"}, init="plummet-s", crop="64x128", render_size=None))
+    network, shipped = make_network(recipe), load_network(find_checkpoint("plummet-s"))
+    assert all(torch.equal(a, b) for a, b in zip(network.parameters(), shipped.parameters(), strict=True))
+
+
+def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save = lightning.Trainer.save_checkpoint
+
+    def fails_later(self: lightning.Trainer, path: Path, weights_only: bool) -> None:
+        if self.global_step > 5:
+            path.write_bytes(b"half of it")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(self, path, weights_only)
+
+    monkeypatch.setattr(lightning.Trainer, "save_checkpoint", fails_later)
+    with pytest.raises(UserError, match="the disk is full: make room; the last checkpoint is kept"):
+        train(check_recipe(tiny.recipe()), tmp_path)
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 5
+    assert not list(tmp_path.glob(".last.ckpt*"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"losses": [{"name": "huber", "delta": -1}]}, "loss huber: delta: input should be greater than 0, got -1"),
+        ({"losses": [{"name": "census", "window": 4}]}, "loss census: window: should be odd, got 4"),
+        (
+            {"losses": [{"name": "charbonnier", "alpha": "x"}]},
+            "loss charbonnier: alpha: input should be a valid number",
+        ),
+        ({"losses": [{"name": "l1", "scale_weights": [0, 0]}]}, "scale_weights are all 0"),
+        ({"schedule": {"name": "step", "every": 0}}, "schedule step: every: input should be greater than 0"),
+        ({"schedule": {"name": "cosine", "final": "x"}}, "schedule cosine: final: input should be a valid number"),
+        ({"schedule": {"name": "multistep", "milestones": 3}}, "milestones: input should be a valid list, got 3"),
+        ({"schedule": {"name": "plateau", "patience": "x"}, "validate": VALIDATE}, "plateau: patience is a number"),
+        ({"crop": [30, 48]}, "crop 30x48: tiny takes multiples of 4: take 32x48"),
+    ],
+)
+def test_options_are_checked(changes: dict, message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as error:
+        train(check_recipe(tiny.recipe(**changes)), tmp_path / "run")
+    assert message in str(error.value)
+    assert not (tmp_path / "run").exists()

@@ -115,5 +115,9 @@ def test_mistakes_are_told() -> None:
         make_optimizer(model, "adamww")
     with pytest.raises(UserError, match="unknown option of optimizer sgd 'momentun': did you mean 'momentum'"):
         make_optimizer(model, "sgd", lr=0.1, momentun=0.9)
+    with pytest.raises(UserError, match="optimizer adamw: lr is a number, got 'fast'"):
+        make_optimizer(model, "adamw", lr="fast")
+    with pytest.raises(UserError, match="betas is a list of 2 numbers, got 3"):
+        make_optimizer(model, "adamw", betas=3)
     with pytest.raises(UserError, match="Nesterov momentum requires a momentum"):
         make_optimizer(model, "sgd", lr=0.1, nesterov=True)

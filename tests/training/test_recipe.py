@@ -26,6 +26,7 @@ def test_numbers_and_sizes_as_people_write_them(tmp_path: Path) -> None:
     recipe = load_recipe(written(tmp_path, text))
     assert recipe.crop == (32, 48)
     assert recipe.optimizer.options == {"lr": 0.001}
+    assert load_recipe(written(tmp_path, text[:-1] + ", precision: 16}")).precision == "16"
 
 
 @pytest.mark.parametrize(
@@ -45,6 +46,15 @@ def test_numbers_and_sizes_as_people_write_them(tmp_path: Path) -> None:
         ({"augment": {"scale": [0, 1]}}, "augment.scale is"),
         ({"schedule": {"name": "plateau"}}, "add a 'validate' block"),
         ({"name": "a/b"}, "name: string should match"),
+        ({"name": ".."}, "name: string should match"),
+        ({"crop": 64}, "crop: a size is HEIGHTxWIDTH, for example 160x320, got 64"),
+        ({"devices": 0}, "devices: input should be greater than 0"),
+        ({"augment": {"scale": 2}}, "augment.scale: a list of two numbers is wanted"),
+        ({"augment": {"noise": float("inf")}}, "augment.noise: input should be a finite number"),
+        ({"data": [{"source": "procedural", "weight": float("inf")}]}, "data.0.weight: input should be a finite"),
+        ({"steps": True}, "steps: input should be a number, got True"),
+        ({"seed": 2**64}, "seed: input should be less than"),
+        ({"threads": 100_000}, "threads: input should be less than"),
     ],
 )
 def test_mistakes(changes: dict, message: str) -> None:
@@ -77,6 +87,8 @@ def test_changes_from_the_command_line(tmp_path: Path) -> None:
         load_recipe(path, ["ema"])
     with pytest.raises(UserError, match=r"no place 'losses\.4\.weight'"):
         load_recipe(path, ["losses.4.weight=1"])
+    with pytest.raises(UserError, match=r"no place 'phases\.0\.steps'"):
+        load_recipe(path, ["phases.0.steps=1"])
 
 
 def test_difference_names_the_key_that_matters() -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny
@@ -14,6 +15,7 @@ import yaml
 from safetensors.torch import load_file
 
 from leadline.errors import UserError
+from leadline.training.callbacks import Finite
 from leadline.training.fit import train
 from leadline.training.recipe import check_recipe, load_recipe
 
@@ -104,3 +106,51 @@ def test_broken_checkpoint_is_told(straight: Path, tmp_path: Path) -> None:
     (tmp_path / "last.ckpt").write_bytes((straight.parent / "last.ckpt").read_bytes()[:1000])
     with pytest.raises(UserError, match="not a readable checkpoint"):
         run(tmp_path)
+
+
+@pytest.mark.parametrize(("number", "ends"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_a_signal_ends_the_sitting_with_a_checkpoint(
+    number: signal.Signals, ends: type[BaseException], straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = Finite.after_step
+
+    def signalled(self: Finite, trainer: Any, module: Any, step: int) -> None:
+        watch(self, trainer, module, step)
+        if step == 7:
+            os.kill(os.getpid(), number)
+
+    before = signal.getsignal(number)
+    with monkeypatch.context() as patch:
+        patch.setattr(Finite, "after_step", signalled)
+        with pytest.raises(ends) as stopped:
+            run(tmp_path)
+    if number == signal.SIGTERM:
+        assert stopped.value.code == 143  # type: ignore[attr-defined]
+    assert signal.getsignal(number) == before
+    assert "stopped at step 7, which is kept" in (tmp_path / "log.txt").read_text()
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 7
+    assert same(straight, run(tmp_path))
+
+
+def test_what_a_killed_write_left_is_taken_away(straight: Path, tmp_path: Path) -> None:
+    run(tmp_path, checkpoint={"every": 5})
+    (tmp_path / "tiny.safetensors").unlink()
+    (tmp_path / ".last.ckpt.123").write_bytes(b"half")
+    run(tmp_path)
+    assert not list(tmp_path.glob(".last.ckpt*"))
+
+
+@pytest.mark.slow
+def test_two_processes_on_a_cpu_are_resumed(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump(tiny.recipe(devices=2, steps=6)))
+    (tmp_path / "go.py").write_text(COMMAND)  # the second process is started with the same file
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+
+    def go(folder: str, *more: str) -> Path:
+        arguments = [sys.executable, str(tmp_path / "go.py"), str(recipe), "-o", str(tmp_path / folder), *more]
+        subprocess.run(arguments, env=environment, check=True, capture_output=True)
+        return tmp_path / folder / "tiny.safetensors"
+
+    go("halting", "--stop-after", "2")
+    assert same(go("halting"), go("straight"))

@@ -76,5 +76,5 @@ def test_mistakes_are_told() -> None:
         make_factor("step", TOTAL)
     with pytest.raises(UserError, match="unknown option of schedule poly 'powr': did you mean 'power'"):
         make_factor("poly", TOTAL, powr=2)
-    with pytest.raises(UserError, match="anneal is 'linear' or 'cosine'"):
+    with pytest.raises(UserError, match="anneal: input should be 'linear' or 'cosine'"):
         make_factor("one_cycle", TOTAL, anneal="square")

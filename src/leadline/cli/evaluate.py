@@ -47,8 +47,13 @@ def command(
     """
     from leadline.classical import ClassicalStereo
     from leadline.evaluation import evaluate
+    from leadline.files import writable_folder
     from leadline.zoo import load
 
+    if csv_file is not None and csv_file.is_dir():
+        raise UserError(f"{csv_file}: is a folder: name a file for the CSV")
+    if csv_file is not None:
+        writable_folder(csv_file.parent)
     predictors = {
         name: load(name, num_disparities=num_disparities) if name in ClassicalStereo.NAMES else load(name, device)
         for name in models

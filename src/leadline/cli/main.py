@@ -15,11 +15,14 @@ COMMANDS = {
     "predict": "Disparity, depth and point cloud of one pair or many.",
     "train": "Train a network from a recipe; resumable.",
     "evaluate": "Models against metrics on a data set.",
+    "benchmark": "Accuracy against latency, side by side.",
+    "export": "Models for other runtimes, each proven there.",
     "data": "List and check data sets and procedural scenes.",
     "models": "What can be loaded, with measured numbers.",
     "demo": "Render pairs, predict, evaluate, write pictures.",
 }  # each lives in leadline.cli.NAME as `command`
 
+_HELP = getattr(click.exceptions, "NoArgsIsHelpError", ())  # what click shows the help with, since 8.2
 INTERRUPTED = 130  # the shell's convention for a program stopped by Ctrl-C
 
 
@@ -33,6 +36,15 @@ class Failure(click.ClickException):
 
     def show(self, file=None) -> None:
         click.echo(f"leadline: {self.message}", file=file or sys.stderr)
+
+
+class Misuse(Failure):
+    """A command or option that is not there, missing or malformed; click would tell it in four lines."""
+
+    def __init__(self, error: click.UsageError):
+        told = error.format_message().rstrip(".")
+        where = error.ctx.command_path if error.ctx is not None else "leadline"
+        super().__init__(f"{told[:1].lower()}{told[1:]} (see `{where} --help`)")
 
 
 class Unexpected(Failure):
@@ -64,10 +76,22 @@ class Commands(click.Group):
             raise click.UsageError(f"no such command {name!r}: {hint}", ctx)
         return super().resolve_command(ctx, args)
 
+    def make_context(self, *args, **kwargs) -> click.Context:
+        try:
+            return super().make_context(*args, **kwargs)
+        except _HELP:
+            raise
+        except click.UsageError as error:
+            raise Misuse(error) from error
+
     def invoke(self, ctx: click.Context):
         """Runs the command; whatever goes wrong becomes one line, unless --debug asks for the traceback."""
         try:
             return super().invoke(ctx)
+        except _HELP:
+            raise
+        except click.UsageError as error:
+            raise Misuse(error) from error
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except KeyboardInterrupt:

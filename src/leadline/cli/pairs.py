@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,12 +38,16 @@ def find_pairs(left: str, right: str) -> list[Pair]:
 
 def _images(side: str, where: str) -> list[Path]:
     path = Path(where)
+    try:
+        there = path.exists()
+    except OSError as error:
+        raise UserError(f"{side} {where}: cannot be read ({error.strerror}): check the path") from error
     if path.is_dir():
-        found = [file for file in sorted(path.iterdir()) if file.suffix.lower() in SUFFIXES]
+        found = [file for file in sorted(path.iterdir()) if file.suffix.lower() in SUFFIXES and not file.is_dir()]
         if not found:
             raise UserError(f"{side} {where}: no image in this folder ({', '.join(SUFFIXES)})")
         return found
-    if path.exists():
+    if there:
         return [path]
     if glob.has_magic(where):
         found = [Path(file) for file in sorted(glob.glob(where, recursive=True)) if Path(file).is_file()]
@@ -53,9 +58,17 @@ def _images(side: str, where: str) -> list[Path]:
 
 
 def _names(files: list[Path]) -> list[str]:
-    """The files' stems; where those repeat, as in scene/im0.png, the way from their common folder."""
-    stems = [file.stem for file in files]
-    if len(set(stems)) == len(stems):
-        return stems
-    common = os.path.commonpath([file.parent for file in files])
-    return ["_".join(file.relative_to(common).parts) for file in files]
+    """The files' stems; where those repeat, as in scene/im0.png, the way from their common folder.
+
+    Where even those repeat (a/b_c.png and a_b/c.png), the later ones are numbered, so that none overwrites another.
+    """
+    names = [file.stem for file in files]
+    if len(set(names)) < len(names):
+        common = os.path.commonpath([file.parent for file in files])
+        names = ["_".join(file.relative_to(common).parts) for file in files]
+    seen: Counter[str] = Counter()
+    unique = []
+    for name in names:
+        seen[name] += 1
+        unique.append(name if seen[name] == 1 else f"{name}~{seen[name]}")
+    return unique

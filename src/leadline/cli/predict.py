@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from dataclasses import dataclass
@@ -101,11 +100,14 @@ def command(
     Disparity is positive, the left view is the reference: x_right = x_left - d.
     """
     from leadline.cli.pairs import find_pairs
+    from leadline.files import writable_folder
     from leadline.models.network import Task
     from leadline.zoo import load
 
     if white_level is not None and not 1 <= white_level <= 65535:
         raise UserError(f"--white-level {white_level}: give 1 to 65535")
+    if not max_depth > 0:
+        raise UserError(f"--max-depth {max_depth:g}: give metres, more than 0")
     options = Options(
         camera=_camera(calib, focal, baseline, doffs, cx, cy),
         consistency=consistency,
@@ -116,7 +118,11 @@ def command(
         check=check,
     )
     pairs = find_pairs(left, right)
-    folder = _writable_folder(output)
+    folder = writable_folder(output)
+    places = [folder] if len(pairs) == 1 else [folder / pair.name for pair in pairs]
+    for pair, place in zip(pairs, places, strict=True):
+        if place.resolve() in (pair.left.parent.resolve(), pair.right.parent.resolve()):
+            raise UserError(f"{place}: the images are in there, and results could replace their truth: choose another")
     predictor = load(model, device, num_disparities)
     if predictor.task is not Task.STEREO:
         raise UserError(f"{model} is for {predictor.task.value}: predict takes a stereo model")
@@ -141,8 +147,9 @@ def _predict_all(
     for pair in track(pairs, "predicting", console=console, disable=not console.is_terminal):
         try:
             done.append(_predict_one(predictor, pair, folder / pair.name, options))
-        except UserError as error:
-            failed.append({"left": str(pair.left), "right": str(pair.right), "error": str(error)})
+        except (UserError, RuntimeError, MemoryError) as error:  # out of memory is a RuntimeError in torch
+            reason = " ".join(str(error).split()) or type(error).__name__
+            failed.append({"left": str(pair.left), "right": str(pair.right), "error": reason})
     return done, failed
 
 
@@ -173,6 +180,7 @@ def _predict_one(predictor: Predictor, pair: Pair, folder: Path, options: Option
         valid &= checked.valid
     if not valid.any():
         results.warnings.append("no pixel has a valid disparity")
+    results.clear()
     results.disparity(disparity, valid)
     if options.camera is not None:
         results.depth(disparity, valid, left, options.camera, options.max_depth)
@@ -218,8 +226,8 @@ def _read(path: Path, white_level: int | None, warnings: list[str]) -> np.ndarra
     brightest = int(image.max())
     if brightest < 8192:
         warnings.append(
-            f"{path} has 16 bits but nothing brighter than {brightest}: if the camera gives fewer bits, say what white "
-            "is, such as --white-level 4095 for 12 bits"
+            f"{path.name} has 16 bits but nothing brighter than {brightest}: if the camera gives fewer bits, say what "
+            "white is, such as --white-level 4095 for 12 bits"
         )
     return image
 
@@ -253,18 +261,6 @@ def _calibration(camera: StereoCamera | None) -> dict[str, Any] | None:
     if camera is None:
         return None
     return {**camera.to_dict(), "units": {"focal": "px", "baseline": "m", "cx": "px", "cy": "px", "doffs": "px"}}
-
-
-def _writable_folder(path: str) -> Path:
-    """Makes the folder now, so that a whole batch is not predicted for nothing."""
-    folder = Path(path)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be made ({error.strerror}): choose another --output folder") from error
-    if not os.access(folder, os.W_OK):
-        raise UserError(f"{path}: cannot be written: choose another --output folder")
-    return folder
 
 
 def _report(done: list[dict[str, Any]], failed: list[dict[str, str]], folder: Path, as_json: bool) -> None:

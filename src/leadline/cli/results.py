@@ -21,6 +21,17 @@ from leadline.geometry.camera import StereoCamera
 from leadline.geometry.cloud import point_cloud
 from leadline.geometry.depth import disparity_to_depth
 
+FILES = (
+    "disparity.pfm",
+    "disparity.png",
+    "disparity_color.png",
+    "depth.png",
+    "cloud.ply",
+    "disparity_right.pfm",
+    "consistent.png",
+    "confidence.png",
+)  # all that a run may write beside meta.json
+
 
 @dataclass
 class Results:
@@ -29,6 +40,19 @@ class Results:
     folder: Path
     files: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+
+    def clear(self) -> None:
+        """Removes what an earlier run left here, as its meta.json tells: its depth.png would pass for this pair's."""
+        about = self.folder / "meta.json"
+        try:
+            earlier = json.loads(about.read_text(encoding="utf-8"))
+            if isinstance(earlier, dict) and "leadline" in earlier:
+                about.unlink()
+                for name in FILES:
+                    if name in earlier["files"]:
+                        (self.folder / name).unlink(missing_ok=True)
+        except (OSError, ValueError, KeyError, TypeError):
+            return  # there was none, it is no run's, or writing will say what is wrong
 
     def disparity(self, disparity: Float32[np.ndarray, "h w"], valid: Bool[np.ndarray, "h w"]) -> None:
         """disparity.pfm, disparity.png and disparity_color.png."""

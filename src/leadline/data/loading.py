@@ -7,6 +7,7 @@ nor of where the run was interrupted. A run that goes on at step s asks for the 
 from __future__ import annotations
 
 import hashlib
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -325,3 +326,6 @@ def _quiet_worker(worker: int) -> None:
     """One thread each: parallelism comes from the workers, and training needs the other cores."""
     if get_worker_info() is not None:
         torch.set_num_threads(1)
+        # Ctrl-C, or a SIGTERM to the process group, reaches the workers too, and the run wants to end its step first.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)

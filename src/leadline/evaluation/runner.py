@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from leadline.data import open_data
-from leadline.data.datasets.base import FileDataset
+from leadline.data.datasets.base import FileDataset, check_sample
 from leadline.data.sample import Sample
 from leadline.errors import UserError
 from leadline.evaluation.metrics import StereoSums
@@ -19,7 +20,8 @@ from leadline.models import Task
 from leadline.predict import Predictor
 from leadline.zoo import load
 
-Predictors = Predictor | str | Sequence[Predictor | str] | Mapping[str, Predictor]
+Loadable = Predictor | str | os.PathLike
+Predictors = Loadable | Sequence[Loadable] | Mapping[str, Predictor]
 Progress = Callable[[int, int], None]
 
 
@@ -84,15 +86,23 @@ def evaluate(
     return results
 
 
-def _named(predictors: Predictors) -> dict[str, Predictor]:
+def _named(predictors: Any) -> dict[str, Predictor]:
     """The predictors by a label that each has alone."""
     if isinstance(predictors, Mapping):
         labelled = list(predictors.items())
     else:
-        several = [predictors] if isinstance(predictors, str | Predictor) else list(predictors)
-        labelled = [(p, load(p)) if isinstance(p, str) else (p.name, p) for p in several]
+        several = predictors if isinstance(predictors, Iterable) and not isinstance(predictors, str) else [predictors]
+        labelled = [
+            (os.fspath(p), load(p)) if isinstance(p, str | os.PathLike) else (getattr(p, "name", ""), p)
+            for p in several
+        ]
     named, seen = {}, Counter()
     for label, predictor in labelled:
+        if not isinstance(predictor, Predictor):
+            raise UserError(
+                f"{type(predictor).__name__} is no predictor: give a model's name, a checkpoint's path, or a Predictor "
+                "(of a network: leadline.predict.NetworkPredictor(network))"
+            )
         if predictor.task is not Task.STEREO:
             raise UserError(f"{label} is not a stereo predictor (its task: {predictor.task.value}): leave it out")
         seen[label] += 1
@@ -104,6 +114,7 @@ def _truth(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
     """The sample's disparity and where it is valid; UserError where there is nothing to measure against."""
     if sample.disparity is None or sample.valid is None:
         raise UserError("no true disparity")
+    check_sample(sample)
     valid = sample.valid & np.isfinite(sample.disparity)
     if not valid.any():
         raise UserError("no valid pixel in the true disparity")

@@ -22,11 +22,13 @@ def disparity_to_depth(
 
     Returns:
         depth in metres, 0 where it is not known, and the mask of where it is known. It is unknown where the
-        disparity is unknown, not finite, or leaves nothing in front of the camera (disparity + doffs <= 0).
+        disparity is unknown, not finite, or leaves nothing in front of the camera (disparity + doffs <= 0), and where
+        it would be too far for float32.
     """
     with np.errstate(invalid="ignore"):
         shift = disparity.astype(np.float64) + camera.doffs
         known = np.isfinite(shift) & (shift > 0)
+        known &= camera.focal * camera.baseline / np.where(known, shift, 1) <= np.finfo(np.float32).max
     if valid is not None:
         known &= valid
     depth = np.zeros(disparity.shape, np.float32)

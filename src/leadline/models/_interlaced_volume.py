@@ -1,22 +1,26 @@
 """MobileStereoNet-2D's cost volume: at every disparity a small network looks at the two views' channels interlaced.
 
 Follows: F. Shamsafar et al., "MobileStereoNet", WACV 2022. The original loops over disparities with 3-D convolutions
-on views cropped to their overlap. Their kernels are as deep as their stride, so each is one 2-D convolution shared by
-groups of channels; and several planes are computed together, in one batch.
-Shapes: h, w at 1/4; n planes together.
+on views cropped to their overlap. Here
+- their kernels are as deep as their stride, so each is one 2-D convolution shared by groups of channels;
+- the first one is linear and shared by all disparities, so it is computed once per view: a plane's is the left view's
+  plus the right view's moved, put right in the crop's first and last column, where its neighbours are cut off;
+- several planes are computed together, in one batch, of which each plane sees its own columns only;
+- on a CPU channels come last in memory, which makes convolutions of few channels fast.
+Shapes: h, w at 1/4; n planes together; 2 halves of the 64 interlaced channels, which meet in the last stage only.
 """
+
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from leadline.nn.volumes import shifted_planes
-
-# Bytes of the largest tensor of planes computed together. On a CPU it has to stay in the cache and below what the
-# allocator returns to the system at once; a GPU wants long batches.
-_BYTES_TOGETHER = {"cpu": 4 << 20, "other": 256 << 20}
-_PLANES_WHEN_EXPORTING = 8  # few nodes, and memory still bounded
+# Bytes of the largest tensor of planes computed together: a CPU wants it in its cache, a GPU wants long batches.
+_BYTES_TOGETHER = {"cpu": 16 << 20, "other": 256 << 20}
+_PLANES_WHEN_COMPILING = 8  # few nodes, and memory still bounded
+_HALVES = 2
 _WIDEST = 128  # channels after the first stage: 8 groups of 16
 
 
@@ -33,69 +37,148 @@ def interlaced_volume(
         stages: three times Conv3d (1->16 8x3x3, 16->32 4x3x3, 32->16 2x3x3, depth stride = depth), BatchNorm3d, ReLU.
         last: (b, 16, h, w) -> (b, 1, h, w), >= 0.
 
-    w must be at least `planes`. MACs: 55,312 per pixel and plane.
+    w must be at least `planes`. MACs: 55,312 per pixel and plane in the original's form; 46,096 are left here.
     """
+    views = _first_convolution(left, right, planes, stages)
     together = _planes_together(left, stages.training)
     volume = []
-    for first in range(0, planes, together):  # chunks of planes; all see at most the columns that the first one sees
-        count = min(together, planes - first)
-        seen_left, seen_right = left[..., first:], right[..., : right.shape[-1] - first]
-        volume.append(F.pad(_planes(seen_left, seen_right, count, stages, last), (first, 0)))
+    for start in range(0, planes, together):  # chunks of planes; all see at most the columns that the first one sees
+        chunk = _planes(views, start, min(together, planes - start), stages, last)
+        volume.append(F.pad(chunk, (start, 0)).flip(1))
     return torch.cat(volume, 1)
 
 
 def _planes_together(features: Tensor, training: bool) -> int:
-    if torch.compiler.is_exporting():
-        return _PLANES_WHEN_EXPORTING
-    if training or torch.is_grad_enabled():
-        return 1  # BatchNorm's statistics are a plane's own; and masking in place would be in autograd's way
+    if training:
+        return 1  # BatchNorm's statistics are a plane's own
+    if torch.compiler.is_compiling():
+        return _PLANES_WHEN_COMPILING
+    if torch.is_grad_enabled():
+        return 1  # masking in place would be in autograd's way
     b, _, h, w = features.shape
     plane = b * _WIDEST * h * w * features.element_size()
     return max(1, _BYTES_TOGETHER["cpu" if features.device.type == "cpu" else "other"] // plane)
 
 
+@dataclass
+class _Views:
+    """The first convolution of each view, and what a crop's first and last column have too much of it.
+
+    The right view has planes - 1 columns more, at its left: what is moved in, and never seen.
+    In plane d the crop's first column is d, and the left view's column d - 1 is not in the crop: `left_edge[d]` is what
+    it contributes. The last column is w - 1, and the right view's column w - d, which would be moved next to it, is
+    outside: `right_edge[planes - 1 - d]`.
+    """
+
+    left: Float[Tensor, "2 b 64 h w"]
+    left_edge: Float[Tensor, "2 b 64 h planes"]
+    right: Float[Tensor, "2 b 64 h planes-1+w"]
+    right_edge: Float[Tensor, "2 b 64 h planes"]
+
+
+def _first_convolution(left: Tensor, right: Tensor, planes: int, stages: nn.Sequential) -> _Views:
+    weight, bias = _as_2d(stages[0], stages[1])
+    of_left, of_right = weight[:, 0::2], weight[:, 1::2]  # the interlaced channels are l r l r ...
+    w = left.shape[-1]
+    return _Views(
+        left=_shared_convolution(left, of_left, bias),
+        right=_shared_convolution(F.pad(right, (planes - 1, 0)), of_right),
+        left_edge=_shared_convolution(F.pad(left[..., : planes - 1], (1, 0)), of_left[..., :1]),
+        right_edge=_shared_convolution(F.pad(right[..., w - planes + 1 :], (0, 1)), of_right[..., 2:]),
+    )
+
+
+def _shared_convolution(
+    x: Float[Tensor, "b 32 h w"], weight: Float[Tensor, "16 4 3 kw"], bias: Float[Tensor, " 16"] | None = None
+) -> Float[Tensor, "2 b 64 h w"]:
+    """One convolution for all groups of 4 channels, half of them in each half."""
+    b, groups = x.shape[0], x.shape[1] // weight.shape[1] // _HALVES
+    x = x.unflatten(1, (_HALVES, -1)).transpose(0, 1).flatten(0, 1)
+    x = x.contiguous(memory_format=_layout(x))  # the convolution keeps it, and so does all that follows
+    repeated = None if bias is None else bias.repeat(groups)
+    x = F.conv2d(x, weight.repeat(groups, 1, 1, 1), repeated, padding=(1, weight.shape[-1] // 2), groups=groups)
+    return x.unflatten(0, (_HALVES, b))
+
+
+def _layout(x: Tensor) -> torch.memory_format:
+    on_cpu = x.device.type == "cpu" and not torch.compiler.is_compiling()
+    return torch.channels_last if on_cpu else torch.contiguous_format
+
+
 def _planes(
-    left: Float[Tensor, "b 32 h w"],
-    right: Float[Tensor, "b 32 h w"],
-    count: int,
-    stages: nn.Sequential,
-    last: nn.Module,
-) -> Float[Tensor, "b n h w"]:
-    """The planes at relative disparities 0 .. count - 1."""
-    b, _, h, w = left.shape
-    columns = torch.arange(w, device=left.device)
-    seen = (columns >= torch.arange(count, device=left.device)[:, None]).to(left.dtype).view(count, 1, 1, w)
+    views: _Views, start: int, count: int, stages: nn.Sequential, last: nn.Module
+) -> Float[Tensor, "b n h cropped"]:
+    """The planes of disparities start + count - 1 down to start, without the columns < start."""
+    x = _first_planes(views, start, count)  # (2, n, b, 64, h, w)
+    b, w = x.shape[2], x.shape[-1]
+    disparities = torch.arange(count - 1, -1, -1, device=x.device)
+    seen = (torch.arange(w, device=x.device) >= disparities[:, None]).to(x.dtype)
 
-    moved = shifted_planes(right, 0, count)
-    x = torch.stack([left * seen[:, None], moved], dim=3).flatten(2, 3).flatten(0, 1)  # (n*b, 64: l r l r ..., h, w)
-    for conv, norm in ((stages[0], stages[1]), (stages[3], stages[4]), (stages[6], stages[7])):
-        assert isinstance(conv, nn.Conv3d)
-        assert isinstance(norm, nn.BatchNorm3d)
-        x = F.relu(_grouped_conv(x, conv, norm), inplace=True)
-        # each plane is a crop: what lies left of it must be as absent as what lies outside the image
-        x = _clear_unseen(x.reshape(count, -1, h, w), seen)
-    x = _clear_unseen(last(x.reshape(count * b, -1, h, w)).reshape(count, b, h, w), seen)
-    return x.transpose(0, 1)
+    # each plane is a crop: what lies left of it must be as absent as what lies outside the image
+    x = _clear_unseen(_norm_relu(x.flatten(0, 2), stages[1]), seen, b)
+    x = _norm_relu(_convolution(x, stages[3], stages[4]), stages[4])
+    x = _clear_unseen(torch.cat(x.chunk(_HALVES), 1), seen, b)
+    x = _norm_relu(_convolution(x, stages[6], stages[7]), stages[7])
+    return _clear_unseen(last(x), seen, b).view(count, b, -1, w).transpose(0, 1)
 
 
-def _grouped_conv(x: Tensor, conv: nn.Conv3d, norm: nn.BatchNorm3d) -> Tensor:
-    """Conv3d with depth stride = depth kernel, then BatchNorm; depth lies before the channels here: (n, d*c, h, w)."""
+def _first_planes(views: _Views, start: int, count: int) -> Float[Tensor, "2 n b 64 h cropped"]:
+    left = views.left[..., start:].unsqueeze(1)
+    w, planes = left.shape[-1], views.left_edge.shape[-1]
+    # window i begins i columns later than window 0: the right view is moved by count - 1, count - 2, ..., 0 columns
+    right = views.right[..., planes - count : planes - 1 + w].unfold(-1, w, 1).movedim(-2, 1)
+
+    mine = torch.eye(count, dtype=left.dtype, device=left.device).flip(0).view(count, 1, 1, 1, count)
+    left_edge = views.left_edge[..., start : start + count].unsqueeze(1) * mine
+    right_edge = views.right_edge[..., planes - start - count : planes - start].movedim(-1, 1).unsqueeze(-1)
+    if torch.compiler.is_compiling():
+        return left + right - F.pad(left_edge, (0, w - count)) - F.pad(right_edge, (w - 1, 0))
+    x = left + right if torch.is_grad_enabled() else _sum_of_planes(left, right)
+    x[..., :count] -= left_edge
+    x[..., -1:] -= right_edge
+    return x
+
+
+def _sum_of_planes(left: Tensor, right: Tensor) -> Float[Tensor, "2 n b c h w"]:
+    """left + right; left to itself, the sum of overlapping windows would lie in memory with the planes interlaced."""
+    halves, count, b, *plane = right.shape
+    x = torch.empty(halves * count * b, *plane, dtype=right.dtype, device=right.device, memory_format=_layout(right))
+    return torch.add(left, right, out=x.unflatten(0, (halves, count, b)))
+
+
+def _convolution(x: Tensor, conv: nn.Module, norm: nn.Module) -> Tensor:
+    weight, bias = _as_2d(conv, norm)
+    return F.conv2d(x, weight, bias, padding=1)
+
+
+def _as_2d(conv: nn.Module, norm: nn.Module) -> tuple[Float[Tensor, "to dc 3 3"], Float[Tensor, " to"]]:
+    """A convolution as deep as its stride, for channels with depth before them; BatchNorm is in it but in training."""
+    assert isinstance(conv, nn.Conv3d)
+    assert isinstance(norm, nn.BatchNorm3d)
     weight, bias = conv.weight.transpose(1, 2).flatten(1, 2), conv.bias
-    x = x.reshape(-1, weight.shape[1], *x.shape[-2:])
-    if norm.training:
-        return norm(F.conv2d(x, weight, bias, padding=1).unsqueeze(2)).squeeze(2)
     assert bias is not None
+    if norm.training:
+        return weight, bias
     assert norm.running_mean is not None
     assert norm.running_var is not None
-    scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)  # folded, which saves passes over the planes
-    return F.conv2d(x, weight * scale.view(-1, 1, 1, 1), (bias - norm.running_mean) * scale + norm.bias, padding=1)
+    scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+    return weight * scale.view(-1, 1, 1, 1), (bias - norm.running_mean) * scale + norm.bias
 
 
-def _clear_unseen(x: Float[Tensor, "n c h w"], seen: Float[Tensor, "n 1 1 w"]) -> Float[Tensor, "n c h w"]:
-    count = x.shape[0]
+def _norm_relu(x: Float[Tensor, "n dc h w"], norm: nn.Module) -> Float[Tensor, "n dc h w"]:
+    """BatchNorm if in training, else it is in the convolution already; then ReLU."""
+    if norm.training:
+        assert isinstance(norm, nn.BatchNorm3d)
+        x = norm(x.unflatten(1, (-1, norm.num_features)).transpose(1, 2)).transpose(1, 2).flatten(1, 2)
+    return F.relu(x, inplace=True)
+
+
+def _clear_unseen(x: Float[Tensor, "knb c h w"], seen: Float[Tensor, "n w"], b: int) -> Float[Tensor, "knb c h w"]:
+    count, w = seen.shape
     if count == 1:
         return x
-    if torch.compiler.is_exporting():
-        return x * seen
-    x[..., : count - 1] *= seen[..., : count - 1]  # further right every plane is seen
+    planes, seen = x.unflatten(0, (-1, count, b)), seen.view(count, 1, 1, 1, w)
+    if torch.compiler.is_compiling():
+        return (planes * seen).flatten(0, 2)
+    planes[..., : count - 1] *= seen[..., : count - 1]  # further right every plane is seen
     return x

@@ -6,9 +6,11 @@ import dataclasses
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from torch import Tensor, nn
+from torch import SymInt, Tensor, nn
 
 from leadline.errors import UserError
+
+Pixels = int | SymInt  # a symbol while a graph of free size is traced
 
 
 class Task(StrEnum):
@@ -58,9 +60,10 @@ class Network(nn.Module):
         height, width = max(height, self.min_size[0]), max(width, self.min_size[1])
         return -(-height // m) * m, -(-width // m) * m
 
-    def check_size(self, height: int, width: int) -> None:
+    def check_size(self, height: Pixels, width: Pixels) -> None:
         """Raises UserError where forward would not accept images of this size."""
-        if self.padded_size(height, width) != (height, width):
+        m = self.size_multiple
+        if height % m or width % m or height < self.min_size[0] or width < self.min_size[1]:
             raise UserError(
                 f"{getattr(self, 'name', type(self).__name__)} takes sizes that are multiples of {self.size_multiple} "
                 f"and at least {self.min_size[0]}x{self.min_size[1]}, got {height}x{width}: pad the images, "

@@ -46,9 +46,12 @@ def create(name: str, **config: Any) -> Network:
     except TypeError as error:
         default = _FACTORIES[name]()
         fields = [field.name for field in dataclasses.fields(default.config)]
-        for key in config:
+        for key, value in config.items():
             if key not in fields:
                 raise unknown_name(f"option of {name}", key, fields) from error
+            usual = getattr(default.config, key)
+            if not isinstance(value, type(usual)):
+                raise UserError(f"{name}: {key} is a {type(usual).__name__} such as {usual}, not {value!r}") from error
         raise UserError(f"{name}: {error}") from error
     network.name = name
     return network

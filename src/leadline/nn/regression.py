@@ -19,7 +19,7 @@ def soft_argmin(scores: Float[Tensor, "b p h w"], spacing: float) -> Float[Tenso
 
 
 def local_soft_argmin(
-    scores: Float[Tensor, "b p h w"], spacing: float, reach: float = 2.0, sharpness: float = 4.0
+    scores: Float[Tensor, "b p h w"], spacing: float, reach: float = 2.0, sharpness: float = 8.0
 ) -> Float[Tensor, "b 1 h w"]:
     """The mean disparity round the likeliest plane alone, plane k standing for k * spacing px.
 

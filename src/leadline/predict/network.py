@@ -4,26 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor
-from torch.nn import functional as F
+from jaxtyping import Float32
 
 from leadline.errors import UserError
-from leadline.models.network import Network, Task
-from leadline.predict.predictor import Predictor
-from leadline.predict.tiles import tile_grid
-
-MAX_AREA = 3_000_000  # px handed to the network at once; larger images go through in tiles
-ROW_OVERLAP = 64  # px shared by tiles above one another
+from leadline.models.network import Network
+from leadline.predict.tiled import MAX_AREA, ROW_OVERLAP, TiledPredictor
+from leadline.predict.tiles import Span, tile_grid
 
 
-class NetworkPredictor(Predictor):
-    """Pads images at the bottom and on the right, by repeating their edge, and crops the prediction back exactly.
-
-    Padding there leaves pixel coordinates and the network's strides where they were. Images of more than `max_area` px
-    are processed in overlapping strips, cut in the middle of the overlap, so that memory is bounded by the tile and
-    not by the image.
-    """
+class NetworkPredictor(TiledPredictor):
+    """A network on images of any size. Those of more than `max_area` px go through in overlapping strips."""
 
     def __init__(self, network: Network, device: str | torch.device | None = None, max_area: int = MAX_AREA):
         """Takes the network over: it is moved to the device and kept in eval mode.
@@ -42,48 +32,21 @@ class NetworkPredictor(Predictor):
         self.name = getattr(network, "name", type(network).__name__)
         self.max_area = max_area
 
-    def _predict(self, *images: np.ndarray) -> np.ndarray:
-        self.network.eval()
-        height, width = images[0].shape[:2]
-        result = None
-        for rows, columns in self._tiles(height, width):
-            seen = [image[rows.start : rows.stop, columns.start : columns.stop] for image in images]
-            tile = self._forward(*seen)
-            if result is None:
-                result = np.empty((height, width, tile.shape[2]), tile.dtype)
-            result[rows.keep_start : rows.keep_stop, columns.keep_start : columns.keep_stop] = tile[
-                rows.keep_start - rows.start : rows.keep_stop - rows.start,
-                columns.keep_start - columns.start : columns.keep_stop - columns.start,
-            ]
-        assert result is not None  # there is at least one tile
-        if self.task is Task.INTERPOLATION:
-            return _to_integers(result, images[0].dtype)
-        return result if self.task is Task.FLOW else result[:, :, 0]
+    def _padded_size(self, height: int, width: int) -> tuple[int, int]:
+        return self.network.padded_size(height, width)
 
-    def _tiles(self, height: int, width: int):
-        padded_height, padded_width = self.network.padded_size(height, width)
-        max_area = self.max_area * height * width // (padded_height * padded_width)
+    def _tiles(self, height: int, width: int) -> list[tuple[Span, Span]]:
         reach = getattr(self.network.config, "max_disparity", 192)  # px along the row that a match may lie away
         # The cut is in the middle of the overlap, and either half has to hold a whole match.
         overlap = (ROW_OVERLAP, 2 * (reach + ROW_OVERLAP))
-        return tile_grid((height, width), max_area, overlap, self.network.size_multiple)
+        return tile_grid((height, width), self._area_for(height, width), overlap, self.network.size_multiple)
 
     @torch.inference_mode()
-    def _forward(self, *images: np.ndarray) -> np.ndarray:
-        """(h, w, c) float32 for images (or tiles) of one size."""
-        height, width = images[0].shape[:2]
-        padded_height, padded_width = self.network.padded_size(height, width)
-        border = (0, padded_width - width, 0, padded_height - height)
-        tensors = [F.pad(self._to_tensor(image), border, mode="replicate") for image in images]
+    def _run(self, *images: Float32[np.ndarray, "1 3 h w"]) -> Float32[np.ndarray, "1 c h w"]:
+        self.network.eval()
+        tensors = (torch.from_numpy(image).to(self.device) for image in images)
         prediction = self.network(*(tensor.contiguous(memory_format=torch.channels_last) for tensor in tensors))
-        return prediction[0, :, :height, :width].permute(1, 2, 0).float().cpu().numpy()
-
-    def _to_tensor(self, image: np.ndarray) -> Float[Tensor, "1 3 h w"]:
-        """RGB in [0, 1] on the device."""
-        white = np.iinfo(image.dtype).max
-        tensor = torch.from_numpy(image.astype(np.float32)).to(self.device) / white
-        tensor = tensor.expand(3, *tensor.shape) if tensor.ndim == 2 else tensor.permute(2, 0, 1)
-        return tensor[None]
+        return prediction.float().cpu().numpy()
 
 
 def _channels_last(network: Network) -> Network:
@@ -104,8 +67,3 @@ def find_device(device: str | torch.device | None) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UserError(f"device {str(device)!r} cannot be used here: try cpu, or cuda where there is a GPU") from error
     return found
-
-
-def _to_integers(frame: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    white = np.iinfo(dtype).max
-    return np.clip(np.rint(frame * white), 0, white).astype(dtype)

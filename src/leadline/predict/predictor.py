@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import numpy as np
 
@@ -48,12 +49,14 @@ class Predictor(ABC):
         """`predict` for images that have been checked."""
 
 
-def check_images(images: tuple[np.ndarray, ...], task: Task) -> None:
+def check_images(images: tuple[Any, ...], task: Task) -> None:
     """Raises UserError unless `images` are what a predictor of `task` takes."""
     views = _VIEWS[task]
     if len(images) != len(views):
         raise UserError(f"{task.value} takes {len(views)} image(s) ({', '.join(views)}), got {len(images)}")
     for view, image in zip(views, images, strict=True):
+        if not isinstance(image, np.ndarray):
+            raise UserError(f"{view} image is of type {type(image).__name__}: give a NumPy array of uint8 or uint16")
         shape = "x".join(map(str, image.shape))
         if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
             raise UserError(

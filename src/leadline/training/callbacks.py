@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -114,6 +117,53 @@ class StopAfter(EachStep):
             trainer.should_stop = True
 
 
+class Signals(EachStep):
+    """Ends the sitting on Ctrl-C or SIGTERM once the step is done; comes before `Checkpoints`, which then writes.
+
+    A second Ctrl-C stops at once. Several processes agree every `every` steps, so that all stop after the same one.
+    """
+
+    def __init__(self, every: int, journal: Journal):
+        super().__init__()
+        self.every, self.journal = every, journal
+        self.received: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        super().on_train_start(trainer, pl_module)
+        if threading.current_thread() is threading.main_thread():  # elsewhere Python takes no handlers
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._receive)
+
+    def _receive(self, number: int, frame: Any) -> None:
+        if self.received is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        if self.received is None and number == signal.SIGINT:
+            self.journal.show("stopping after this step; Ctrl-C again stops at once, without a checkpoint")
+        self.received = number
+
+    def after_step(self, trainer: lightning.Trainer, module: Training, step: int) -> None:
+        stop = self.received is not None
+        if trainer.world_size > 1:
+            if step % self.every:
+                return
+            stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
+        if stop:
+            self.received = self.received or signal.SIGTERM  # where another process was told
+            trainer.should_stop = True
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        self.restore()
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        self.restore()
+
+    def restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+
 class Journal:
     """Lines about the run: kept in a file, and shown on stderr."""
 
@@ -122,7 +172,8 @@ class Journal:
         self.show: Callable[[str], Any] = to_stderr
 
     def keep(self, line: str) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
+        # A full disk is told where a checkpoint is written.
+        with contextlib.suppress(OSError), self.path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
     def tell(self, line: str) -> None:

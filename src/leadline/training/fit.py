@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import logging
 import os
 import platform
+import signal
 import warnings
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +23,7 @@ from leadline.data.loading import BatchStream, Plan, Source, Stretch
 from leadline.errors import UserError
 from leadline.files import write_whole
 from leadline.models import Network, create
+from leadline.training.losses import TotalLoss
 from leadline.training.recipe import Phase, Recipe, check_recipe, difference, dump_recipe, load_recipe
 from leadline.version import __version__
 
@@ -111,9 +116,16 @@ def make_network(recipe: Recipe) -> Network:
     torch.manual_seed(recipe.seed)
     network = create(recipe.network.name, **recipe.network.options)
     for stretch in make_plan(recipe).stretches:
-        network.check_size(*stretch.crop)
+        fits = network.padded_size(*stretch.crop)
+        if fits != stretch.crop:
+            raise UserError(
+                f"crop {stretch.crop[0]}x{stretch.crop[1]}: {recipe.network.name} takes multiples of "
+                f"{network.size_multiple}: take {fits[0]}x{fits[1]}"
+            )
     if recipe.init is not None:
-        start = checkpoint.load_network(recipe.init)
+        from leadline.zoo import find_checkpoint
+
+        start = checkpoint.load_network(find_checkpoint(recipe.init))
         try:
             network.load_state_dict(start.state_dict())
         except RuntimeError as error:
@@ -125,7 +137,7 @@ def _fit(recipe: Recipe, folder: Path, start: int, stop_after: int | None, final
     import lightning
     from lightning.pytorch.loggers import TensorBoardLogger
 
-    from leadline.training.callbacks import Average, Checkpoints, Finite, Journal, Progress, StopAfter
+    from leadline.training.callbacks import Average, Checkpoints, Finite, Journal, Progress, Signals, StopAfter
     from leadline.training.module import Training
     from leadline.training.tensorboard import Board
     from leadline.training.validation import Pairs, Validation
@@ -136,11 +148,11 @@ def _fit(recipe: Recipe, folder: Path, start: int, stop_after: int | None, final
     precision = _precision(recipe)
     module = Training(make_network(recipe), recipe)
     module.configure_optimizers()  # once for its errors, before anything is written
-    BatchStream(make_plan(recipe))
+    _check_truth(BatchStream(make_plan(recipe)), module.loss)
     pairs = None if recipe.validate_ is None else Pairs(recipe)
 
     write_whole(folder / "recipe.yaml", yaml.safe_dump(dump_recipe(recipe), sort_keys=False).encode())
-    logger = TensorBoardLogger(folder, name="", version="", purge_step=start + 1 if start else None)
+    logger = TensorBoardLogger(folder, name="", version="", purge_step=start + 1)
     journal = Journal(folder / "log.txt")
     finite = Finite(folder, recipe.log.every)
 
@@ -151,6 +163,8 @@ def _fit(recipe: Recipe, folder: Path, start: int, stop_after: int | None, final
     callbacks: list[lightning.Callback] = [finite, Average(), Board(recipe.log, logger.experiment)]
     if pairs is not None and recipe.validate_ is not None:
         callbacks.append(Validation(pairs, recipe.validate_.every, logger.experiment, journal))
+    signals = Signals(recipe.log.every, journal)
+    callbacks.append(signals)
     if stop_after is not None:
         callbacks.append(StopAfter(stop_after))
     callbacks.append(Checkpoints(folder, recipe.checkpoint.every, finite, write_weights))
@@ -174,15 +188,69 @@ def _fit(recipe: Recipe, folder: Path, start: int, stop_after: int | None, final
         default_root_dir=str(folder),
     )
     last = folder / "last.ckpt"
-    try:
-        trainer.fit(module, _data(recipe, start), ckpt_path=last if start else None, weights_only=True)
-    finally:
-        logger.experiment.close()
+    with _told(folder):
+        try:
+            trainer.fit(module, _data(recipe, start), ckpt_path=last if start else None, weights_only=True)
+        finally:
+            logger.experiment.close()
+    if signals.received is not None and trainer.global_step < recipe.total_steps:
+        if trainer.is_global_zero:
+            journal.tell(f"stopped at step {trainer.global_step}, which is kept: the same command goes on from there")
+        if signals.received == signal.SIGTERM:
+            raise SystemExit(128 + signal.SIGTERM)
+        raise KeyboardInterrupt
     if trainer.global_step < recipe.total_steps:
         return folder / "latest.safetensors"
     if trainer.is_global_zero:
         checkpoint.save(module.trained, final, provenance(recipe, trainer.global_step, trainer))
     return final
+
+
+def _check_truth(stream: BatchStream, loss: TotalLoss) -> None:
+    """Without a truth, losses on it are 0, and the run would learn nothing; a look at the first pair tells."""
+    if not loss.needs_truth:
+        return
+    for name, data in stream.data_sets.items():
+        if data[0].disparity is None:
+            raise UserError(
+                f"{name}: its first pair has no disparity, and every loss of the recipe is on the truth: add it, "
+                "or take losses without truth (photometric, census, smoothness, left_right)"
+            )
+
+
+@contextlib.contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    """Turns what a run can meet on its way, beside mistakes in the recipe, into errors that say what to do."""
+    from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+    kept = "the last checkpoint is kept, and the same command goes on from it"
+    _sweep(folder)
+    try:
+        yield
+    except SystemExit as error:  # how Lightning ends after a signal
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        if isinstance(error, SIGTERMException):  # received while the run was being set up
+            raise SystemExit(128 + signal.SIGTERM) from None
+        raise
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            "the device's memory does not suffice: make batch (and accumulate more) or crop smaller, or precision bf16"
+        ) from error
+    except (OSError, RuntimeError) as error:
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "PytorchStreamWriter" in str(error)
+        if not full:
+            raise
+        raise UserError(f"{folder}: the disk is full: make room; {kept}") from error
+    finally:
+        _sweep(folder)
+
+
+def _sweep(folder: Path) -> None:
+    """Takes away what a write that was killed or failed has left."""
+    if int(os.environ.get("LOCAL_RANK", "0")) == 0:
+        for left in folder.glob(".last.ckpt.*"):
+            left.unlink(missing_ok=True)
 
 
 def _data(recipe: Recipe, start: int) -> Any:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from leadline.errors import UserError, unknown_name
+from leadline.training.options import check_against_defaults
 
 CLASSES: dict[str, type[torch.optim.Optimizer]] = {
     "adadelta": torch.optim.Adadelta,
@@ -55,7 +56,7 @@ def make_optimizer(network: nn.Module, name: str, **options: Any) -> torch.optim
     for option in options:
         if option not in known:
             raise unknown_name(f"option of optimizer {name}", option, known)
-    options = {option: tuple(value) if isinstance(value, list) else value for option, value in options.items()}
+    options = check_against_defaults(f"optimizer {name}", make, options)
     try:
         if key == "muon":
             return make(network, **options)

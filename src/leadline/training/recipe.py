@@ -15,33 +15,48 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from leadline.errors import UserError, unknown_name
 
 
 def parse_size(value: Any) -> Any:
-    """ "160x320" -> (160, 320); anything else is left to the validation."""
+    """ "160x320" -> (160, 320); a list of two is left to the validation."""
     if isinstance(value, str) and (match := re.fullmatch(r"\s*(\d+)\s*[x×]\s*(\d+)\s*", value)):
         return int(match[1]), int(match[2])
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise PydanticCustomError("size", "a size is HEIGHTxWIDTH, for example 160x320")
     return value
 
 
-Positive = Annotated[int, Field(gt=0)]
+def as_text(value: Any) -> Any:
+    """YAML reads 16 as a number."""
+    return str(value) if isinstance(value, int) else value
+
+
+def no_bool(value: Any) -> Any:
+    """True would count as 1."""
+    if isinstance(value, bool):
+        raise PydanticCustomError("number", "input should be a number")
+    return value
+
+
+Positive = Annotated[int, Field(gt=0), BeforeValidator(no_bool)]
 Size = Annotated[tuple[Positive, Positive], BeforeValidator(parse_size)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-NonNegative = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, le=1), BeforeValidator(no_bool)]
+NonNegative = Annotated[float, Field(ge=0), BeforeValidator(no_bool)]
 
 
 class Part(BaseModel):
     """A block of the recipe whose keys are all known."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Named(BaseModel):
     """A block that is a name and the options of what it names; those are checked where it is built."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
     name: str
 
     @property
@@ -123,9 +138,9 @@ class Log(Part):
 class Recipe(Part):
     """Everything that decides the weights that a run ends with, and how the run is carried out."""
 
-    name: str = Field(pattern=r"^[\w.-]+$")
+    name: str = Field(pattern=r"^\w[\w.-]*$")
     network: Named
-    init: str | None = None  # checkpoint whose weights the run starts from
+    init: str | None = None  # checkpoint whose weights the run starts from: a file, or the name of a shipped one
     data: list[Source] = Field(default=[Source(source="procedural")], min_length=1)
     render_size: Size | None = None  # of the scenes before cropping; default: the crop
     crop: Size
@@ -133,12 +148,12 @@ class Recipe(Part):
     reuse: Positive = 1  # how often each scene is used, each time with another crop and augmentation
     steps: Positive | None = None  # of the optimizer; default: the sum over the phases
     phases: list[Phase] = []
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     augment: Augment = Augment()
     losses: list[Loss] = Field(default=[Loss(name="smooth_l1")], min_length=1)
     optimizer: Named = Named(name="adamw")
     schedule: Schedule = Schedule()
-    precision: Literal["32", "bf16", "16"] = "32"
+    precision: Annotated[Literal["32", "bf16", "16"], BeforeValidator(as_text)] = "32"
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.999  # decay of the averaged weights; 0: none
     clip: NonNegative = 1.0  # largest norm of the gradient; 0: no clipping
     accumulate: Positive = 1  # batches per optimizer step
@@ -146,8 +161,8 @@ class Recipe(Part):
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     sync_batchnorm: bool = False
     deterministic: bool = False  # deterministic kernels on a GPU, slower; a CPU's are
-    threads: Positive | None = None  # of torch on a CPU
-    workers: Annotated[int, Field(ge=0)] = 2  # processes that render and load
+    threads: Annotated[int, Field(gt=0, le=256)] | None = None  # of torch on a CPU
+    workers: Annotated[int, Field(ge=0, le=256)] = 2  # processes that render and load
     validate_: Validate | None = Field(default=None, alias="validate")
     checkpoint: Checkpoint = Checkpoint()
     log: Log = Log()
@@ -260,22 +275,41 @@ def _set(content: dict[str, Any], change: str) -> None:
     *outer, last = key.split(".")
     try:
         for name in outer:
+            if name.isdigit() and isinstance(place, dict):
+                raise KeyError(name)  # a list that the recipe leaves at its default has no parts to change
             place = place[int(name)] if isinstance(place, list) else place.setdefault(name, {})
         place[int(last) if isinstance(place, list) else last] = value
-    except (ValueError, IndexError, TypeError, AttributeError) as error:
+    except (KeyError, ValueError, IndexError, TypeError, AttributeError) as error:
         raise UserError(f"--set {change}: the recipe has no place {key!r}") from error
 
 
 def _explain(error: ValidationError) -> str:
     """The first thing that is wrong, in one line."""
     first = error.errors()[0]
-    names = [part for part in first["loc"] if isinstance(part, str | int)]
+    names = _place(first["loc"])
     where = ".".join(str(part) for part in names)
     if first["type"] == "extra_forbidden":
         return str(unknown_name("key", where, _known_keys(names)))
     if first["type"] == "missing":
         return f"'{where}' is missing"
+    if first["type"] == "tuple_type":
+        first["msg"] = "a list of two numbers is wanted: [low, high]"
     return f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}"
+
+
+def _place(location: tuple[str | int, ...]) -> list[str | int]:
+    """The keys and numbers of a place in the recipe, without the kinds that pydantic tells of where several fit."""
+    model: Any = Recipe
+    place: list[str | int] = []
+    for part in location:
+        place.append(part)
+        if isinstance(part, str):
+            fields = {field.alias or name: field for name, field in model.model_fields.items()}
+            model = _model_in(fields[part].annotation) if part in fields else None
+            if model is None:  # a value; what may follow is the place in a list
+                rest = location[len(place) :]
+                return place + [index for index in rest if isinstance(index, int)]
+    return place
 
 
 def _known_keys(location: list[Any]) -> list[str]:
@@ -292,6 +326,6 @@ def _known_keys(location: list[Any]) -> list[str]:
 def _model_in(annotation: Any) -> Any:
     """The block inside X, X | None or list[X]."""
     if typing.get_origin(annotation) in (list, typing.Union, types.UnionType):
-        return next(found for arg in typing.get_args(annotation) if (found := _model_in(arg)) is not None)
+        return next((found for arg in typing.get_args(annotation) if (found := _model_in(arg)) is not None), None)
     is_model = isinstance(annotation, type) and issubclass(annotation, BaseModel)
     return annotation if is_model else None

@@ -9,14 +9,19 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from pydantic import Field
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from leadline.errors import UserError, unknown_name
+from leadline.training.options import check_against_defaults, check_options
 
 Factor = Callable[[int], float]
+Steps = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+NonNegative = Annotated[float, Field(ge=0)]
 
 
 def constant(total: int) -> Factor:
@@ -24,35 +29,37 @@ def constant(total: int) -> Factor:
     return lambda step: 1.0
 
 
-def step(total: int, every: int, gamma: float = 0.1) -> Factor:
+def step(total: int, every: Steps, gamma: NonNegative = 0.1) -> Factor:
     """gamma^⌊step / every⌋."""
     return lambda at: gamma ** (at // every)
 
 
-def multistep(total: int, milestones: list[int], gamma: float = 0.1) -> Factor:
+def multistep(total: int, milestones: list[Steps], gamma: NonNegative = 0.1) -> Factor:
     """gamma^(number of milestones reached)."""
     return lambda at: gamma ** sum(at >= milestone for milestone in milestones)
 
 
-def cosine(total: int, final: float = 0.0) -> Factor:
+def cosine(total: int, final: Share = 0.0) -> Factor:
     """Half a cosine from 1 to `final`: I. Loshchilov, F. Hutter, "SGDR", ICLR 2017, without restarts."""
     return lambda at: final + (1 - final) * (1 + math.cos(math.pi * min(at / total, 1))) / 2
 
 
-def poly(total: int, power: float = 0.9, final: float = 0.0) -> Factor:
+def poly(total: int, power: NonNegative = 0.9, final: Share = 0.0) -> Factor:
     """(1 - step / total)^power, down to `final`: W. Liu et al., "ParseNet", 2015."""
     return lambda at: final + (1 - final) * (1 - min(at / total, 1)) ** power
 
 
 def one_cycle(
-    total: int, rise: float = 0.05, start: float = 0.04, final: float = 1e-4, anneal: str = "linear"
+    total: int,
+    rise: Share = 0.05,
+    start: Share = 0.04,
+    final: Share = 1e-4,
+    anneal: Literal["linear", "cosine"] = "linear",
 ) -> Factor:
     """From `start` up to 1 in the share `rise` of the steps, then down to `final`.
 
     L. Smith, N. Topin, "Super-Convergence", 2018, as torch.optim.lr_scheduler.OneCycleLR; linear both ways is RAFT's.
     """
-    if anneal not in ("linear", "cosine"):
-        raise UserError(f"schedule one_cycle: anneal is 'linear' or 'cosine', got {anneal!r}")
     top = max(rise * total - 1, 0.0)
     end = max(total - 1, 1)
 
@@ -92,8 +99,7 @@ def make_factor(name: str, total: int, warmup: int = 0, **options: Any) -> Facto
     """
     if name not in SHAPES:
         raise unknown_name("schedule", name, NAMES)
-    _check_options(name, SHAPES[name], options, skip=1)
-    shape = SHAPES[name](total, **options)
+    shape = SHAPES[name](total, **check_options(f"schedule {name}", SHAPES[name], options, skip=1))
     if warmup == 0:
         return shape
     return lambda at: shape(at) * min((at + 1) / warmup, 1.0)
@@ -110,19 +116,12 @@ def make_plateau(optimizer: Optimizer, **options: Any) -> ReduceLROnPlateau:
     Raises:
         UserError: unknown option or a value that torch refuses.
     """
-    _check_options("plateau", ReduceLROnPlateau, options, skip=1)
+    known = [parameter for parameter in inspect.signature(ReduceLROnPlateau).parameters if parameter != "optimizer"]
+    for option in options:
+        if option not in known:
+            raise unknown_name("option of schedule plateau", option, known)
+    options = check_against_defaults("schedule plateau", ReduceLROnPlateau, options)
     try:
         return ReduceLROnPlateau(optimizer, **options)
     except (ValueError, TypeError) as error:
         raise UserError(f"schedule plateau: {error}") from error
-
-
-def _check_options(name: str, make: Callable[..., Any], options: dict[str, Any], skip: int) -> None:
-    parameters = list(inspect.signature(make).parameters.values())[skip:]
-    known = [parameter.name for parameter in parameters]
-    for option in options:
-        if option not in known:
-            raise unknown_name(f"option of schedule {name}", option, known or ["(none)"])
-    for parameter in parameters:
-        if parameter.default is inspect.Parameter.empty and parameter.name not in options:
-            raise UserError(f"schedule {name}: '{parameter.name}' is missing")

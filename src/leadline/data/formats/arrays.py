@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import tokenize
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +37,7 @@ def read_array(path: str | os.PathLike, key: str | None = None, default: str | N
             members = {name.removesuffix(".npy"): name for name in archive.namelist()}
             member = members[_choose(path, list(members), key, default)]
             return _parse_npy(f"{path}[{member}]", archive.read(member))
-    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError) as error:
         raise UserError(f"{path}: damaged or truncated archive ({error}): {COPY_AGAIN}") from error
 
 
@@ -72,7 +74,7 @@ def _parse_npy(path: str | os.PathLike, content: bytes) -> np.ndarray:
     stream = io.BytesIO(content)
     try:
         array = np.lib.format.read_array(stream, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+    except (ValueError, EOFError, OSError, MemoryError, tokenize.TokenError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path}: damaged, truncated or not a plain array ({reason}): {COPY_AGAIN}") from error
     check_length(path, len(content), stream.tell())

@@ -83,18 +83,17 @@ def camera_from_dict(values: dict[str, Any], path: str | os.PathLike = "calibrat
     Keys: `focal` or `f` (px); `baseline` or `baseline_m` (m) or `baseline_mm`; optional `cx` or `cx0`, `cy`, `doffs`
     (px). Where `text` holds a calib.txt, that is read instead.
     """
-    if "cam0" in str(values.get("text", "")):
-        return parse_middlebury_calib(values["text"], path)
+    text = values.get("text")
+    if isinstance(text, str) and "cam0" in text:
+        return parse_middlebury_calib(text, path)
     focal = values.get("focal", values.get("f"))
-    baseline = values.get("baseline", values.get("baseline_m"))
-    if baseline is None and values.get("baseline_mm") is not None:
-        baseline = values["baseline_mm"] / 1000
-    if focal is None or baseline is None:
+    metres, millimetres = values.get("baseline", values.get("baseline_m")), values.get("baseline_mm")
+    if focal is None or (metres is None and millimetres is None):
         return None
     return _camera(
         path,
         focal=focal,
-        baseline=baseline,
+        baseline=metres if metres is not None else _number(path, millimetres) / 1000,
         cx=values.get("cx", values.get("cx0")),
         cy=values.get("cy"),
         doffs=values.get("doffs") or 0.0,
@@ -154,18 +153,24 @@ def _numbers(path: str | os.PathLike, key: str, text: str, count: int | None) ->
 
 
 def _camera(path: str | os.PathLike, focal: Any, baseline: Any, cx: Any, cy: Any, doffs: Any) -> StereoCamera:
-    try:
-        focal, baseline, doffs = float(focal), float(baseline), float(doffs)
-        cx, cy = (None if value is None else float(value) for value in (cx, cy))
-    except (TypeError, ValueError):
-        raise UserError(f"{path}: a calibration value is not a number: mend it") from None
-    known = [focal, baseline, doffs, *(value for value in (cx, cy) if value is not None)]
-    if not all(map(math.isfinite, known)) or focal <= 0 or baseline <= 0:
+    focal, baseline, doffs = (_number(path, value) for value in (focal, baseline, doffs))
+    cx, cy = (None if value is None else _number(path, value) for value in (cx, cy))
+    if focal <= 0 or baseline <= 0:
         raise UserError(
             f"{path}: focal length {focal:g} px and baseline {baseline:g} m must be positive: "
             "check the values and that left and right are not swapped"
         )
     return StereoCamera(focal=focal, baseline=baseline, cx=cx, cy=cy, doffs=doffs)
+
+
+def _number(path: str | os.PathLike, value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise UserError(f"{path}: a calibration value is not a number, {value!r}: mend it")
+    return number
 
 
 def _read_text(path: str | os.PathLike) -> str:

@@ -105,7 +105,7 @@ def _check_png(path: str | os.PathLike, content: bytes) -> None:
 
 def _check_binary_pnm(path: str | os.PathLike, content: bytes) -> None:
     gap = rb"(?:\s|#[^\n]*\n)+"
-    header = re.match(rb"P([56])" + gap + rb"(\d+)" + gap + rb"(\d+)" + gap + rb"(\d+)\s", content)
+    header = re.match(rb"P([56])" + gap + rb"(\d{1,9})" + gap + rb"(\d{1,9})" + gap + rb"(\d{1,9})\s", content)
     if header is None:
         raise UserError(f"{path}: the PPM or PGM header is damaged: {COPY_AGAIN}")
     kind, width, height, largest = (int(group) for group in header.groups())

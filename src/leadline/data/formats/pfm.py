@@ -19,7 +19,7 @@ from leadline.data.formats.content import COPY_AGAIN, check_length, mislabelled,
 from leadline.errors import UserError
 from leadline.files import write_whole
 
-_HEADER = re.compile(rb"(PF|Pf)\s+(\d+)\s+(\d+)\s+([-+.\deE]+)(?:\r\n|\s)")
+_HEADER = re.compile(rb"(PF|Pf)\s+(\d{1,9})\s+(\d{1,9})\s+([-+.\deE]+)(?:\r\n|\s)")
 
 FloatMap = Float32[np.ndarray, "h w"] | Float32[np.ndarray, "h w 3"]
 

@@ -6,6 +6,7 @@ Format: Greg Turk, "The PLY Polygon File Format", 1994.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ _TYPES = {
     "int": "<i4", "int32": "<i4", "uint": "<u4", "uint32": "<u4",
     "float": "<f4", "float32": "<f4", "double": "<f8", "float64": "<f8",
 }  # fmt: skip
+_COUNT = re.compile(r"[0-9]{1,18}")
 _POSITION, _COLOR = ("x", "y", "z"), ("red", "green", "blue")
 
 
@@ -78,7 +80,7 @@ def _parse_header(path: str | os.PathLike, content: bytes) -> tuple[int, list[tu
     if ["format", "binary_little_endian", "1.0"] not in lines:
         raise UserError(f"{path}: only binary_little_endian PLY is read: convert it")
     elements = [line for line in lines if line[:1] == ["element"]]
-    if not elements or len(elements[0]) != 3 or elements[0][1] != "vertex" or not elements[0][2].isdigit():
+    if not elements or len(elements[0]) != 3 or elements[0][1] != "vertex" or not _COUNT.fullmatch(elements[0][2]):
         raise damaged
     until = lines.index(elements[1]) if len(elements) > 1 else len(lines)
     properties = [line for line in lines[:until] if line[:1] == ["property"]]

@@ -61,17 +61,19 @@ def open_procedural(spec: str) -> ProceduralStereo:
     """Reads `COUNT[,seed=S][,size=HxW]`.
 
     Raises:
-        UserError: a count below 1, a size below 16x16, or an unknown option.
+        UserError: a count below 1, a size below 16x16, a number with too many digits, or an unknown option.
     """
     first, *rest = spec.split(",")
-    if not re.fullmatch(r"\d+", first) or int(first) < 1:
-        raise UserError(f"procedural:{spec}: the first part is how many scenes, at least 1: procedural:20,size=256x512")
+    if not re.fullmatch(r"[0-9]{1,9}", first) or int(first) < 1:
+        raise UserError(
+            f"procedural:{spec}: the first part is how many scenes, 1 to 999999999: procedural:20,size=256x512"
+        )
     options: dict[str, int | tuple[int, int]] = {}
     for part in rest:
         key, _, value = part.partition("=")
-        if key == "seed" and re.fullmatch(r"\d+", value):
+        if key == "seed" and re.fullmatch(r"[0-9]{1,18}", value):
             options["seed"] = int(value)
-        elif key == "size" and (match := re.fullmatch(r"(\d+)x(\d+)", value)):
+        elif key == "size" and (match := re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})", value)):
             options["size"] = (int(match[1]), int(match[2]))
             if min(options["size"]) < 16:
                 raise UserError(f"procedural:{spec}: size {value} is below 16x16")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from jaxtyping import Bool, Float
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
@@ -17,7 +20,7 @@ def disparity_cross_entropy(
     spacing: float,
     truth: Float[Tensor, "b 1 h w"],
     valid: Bool[Tensor, "b 1 h w"],
-    diversity: float = 1.0,
+    diversity: Annotated[float, Field(gt=0)] = 1.0,
 ) -> Float[Tensor, ""]:
     """- sum over planes of p log softmax(scores), where p_k ~ exp(-|k spacing - truth| / diversity).
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,7 +10,8 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from leadline.errors import UserError, unknown_name
+from leadline.errors import unknown_name
+from leadline.training.options import check_options
 
 Function = Callable[..., Tensor]
 F = TypeVar("F", bound=Function)
@@ -55,15 +55,10 @@ def make_loss(name: str, **options: Any) -> Entry:
     """A loss with its options set.
 
     Raises:
-        UserError: unknown name or option.
+        UserError: unknown name or option, or a value that the option does not take.
     """
     if name not in _LOSSES:
         raise unknown_name("loss", name, names())
     entry = _LOSSES[name]
-    known = list(inspect.signature(entry.function).parameters)[_GIVEN[entry.kind] :]
-    for option in options:
-        if option not in known:
-            if not known:
-                raise UserError(f"loss {name} has no option {option!r}: it takes none")
-            raise unknown_name(f"option of loss {name}", option, known)
+    options = check_options(f"loss {name}", entry.function, options, skip=_GIVEN[entry.kind])
     return Entry(entry.kind, partial(entry.function, **options))

@@ -6,8 +6,12 @@ the right view does not show have no match; those beyond its border are left out
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from jaxtyping import Float
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 from torch import Tensor
 from torch.nn import functional
 
@@ -17,10 +21,22 @@ from leadline.training.losses.registry import Kind, loss
 Disparity = Float[Tensor, "b 1 h w"]
 Images = Float[Tensor, "b 3 h w"]
 Scalar = Float[Tensor, ""]
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+def odd(value: int) -> int:
+    """A window has a middle."""
+    if value % 2 == 0:
+        raise PydanticCustomError("odd", "should be odd")
+    return value
+
+
+Window = Annotated[int, Field(ge=3, le=31), AfterValidator(odd)]  # px
 
 
 @loss("photometric", Kind.IMAGES)
-def photometric(prediction: Disparity, left: Images, right: Images, alpha: float = 0.85) -> Scalar:
+def photometric(prediction: Disparity, left: Images, right: Images, alpha: Share = 0.85) -> Scalar:
     """alpha (1 - SSIM) / 2 + (1 - alpha) |difference|, left against the moved right view.
 
     Args:
@@ -36,7 +52,7 @@ def photometric(prediction: Disparity, left: Images, right: Images, alpha: float
 
 
 @loss("census", Kind.IMAGES)
-def census(prediction: Disparity, left: Images, right: Images, window: int = 7, epsilon: float = 0.1) -> Scalar:
+def census(prediction: Disparity, left: Images, right: Images, window: Window = 7, epsilon: Positive = 0.1) -> Scalar:
     """A soft Hamming distance between the census transforms of left and moved right view; blind to exposure.
 
     R. Zabih, J. Woodfill, "Non-parametric Local Transforms", ECCV 1994, made differentiable as in S. Meister et al.,
@@ -59,7 +75,9 @@ def census(prediction: Disparity, left: Images, right: Images, window: int = 7, 
 
 
 @loss("smoothness", Kind.IMAGES)
-def smoothness(prediction: Disparity, left: Images, right: Images, edge: float = 10.0) -> Scalar:
+def smoothness(
+    prediction: Disparity, left: Images, right: Images, edge: Annotated[float, Field(ge=0)] = 10.0
+) -> Scalar:
     """|dx d| exp(-edge |dx I|) + |dy d| exp(-edge |dy I|), with d in units of its mean so that it cannot shrink.
 
     P. Heise et al., "PM-Huber", ICCV 2013; the mean as in C. Wang et al., CVPR 2018.

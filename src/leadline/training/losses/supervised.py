@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from jaxtyping import Bool, Float
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
@@ -12,6 +15,7 @@ from leadline.training.losses.registry import loss
 Disparity = Float[Tensor, "b 1 h w"]
 Mask = Bool[Tensor, "b 1 h w"]
 Scalar = Float[Tensor, ""]
+Positive = Annotated[float, Field(gt=0)]
 
 
 def mean_over(values: Disparity, valid: Mask) -> Scalar:
@@ -37,14 +41,14 @@ def l2(prediction: Disparity, truth: Disparity, valid: Mask) -> Scalar:
 
 
 @loss("smooth_l1")
-def smooth_l1(prediction: Disparity, truth: Disparity, valid: Mask, beta: float = 1.0) -> Scalar:
+def smooth_l1(prediction: Disparity, truth: Disparity, valid: Mask, beta: Positive = 1.0) -> Scalar:
     """e² / (2 beta) below beta px, |e| - beta / 2 above: R. Girshick, "Fast R-CNN", ICCV 2015."""
     error = _error(prediction, truth, valid)
     return mean_over(functional.smooth_l1_loss(error, torch.zeros_like(error), reduction="none", beta=beta), valid)
 
 
 @loss("huber")
-def huber(prediction: Disparity, truth: Disparity, valid: Mask, delta: float = 1.0) -> Scalar:
+def huber(prediction: Disparity, truth: Disparity, valid: Mask, delta: Positive = 1.0) -> Scalar:
     """e² / 2 below delta px, delta (|e| - delta / 2) above: P. Huber, 1964; delta times smooth L1 of beta = delta."""
     error = _error(prediction, truth, valid)
     return mean_over(functional.huber_loss(error, torch.zeros_like(error), reduction="none", delta=delta), valid)
@@ -52,7 +56,7 @@ def huber(prediction: Disparity, truth: Disparity, valid: Mask, delta: float = 1
 
 @loss("charbonnier")
 def charbonnier(
-    prediction: Disparity, truth: Disparity, valid: Mask, epsilon: float = 1e-3, alpha: float = 0.5
+    prediction: Disparity, truth: Disparity, valid: Mask, epsilon: Positive = 1e-3, alpha: Positive = 0.5
 ) -> Scalar:
     """(e² + epsilon²)^alpha. With alpha 0.5: P. Charbonnier et al., "Two deterministic half-quadratic regularization
     algorithms for computed imaging", ICIP 1994; a smaller alpha forgives outliers more: D. Sun et al., CVPR 2010."""

@@ -80,6 +80,11 @@ class TotalLoss:
         return any(term.entry.kind is kind for term in self.terms)
 
     @property
+    def needs_truth(self) -> bool:
+        """Whether there is nothing to learn from pairs without truth."""
+        return all(term.entry.kind in (Kind.SUPERVISED, Kind.DISTRIBUTION) for term in self.terms)
+
+    @property
     def reaches_all(self) -> bool:
         """Whether every prediction is looked at, so that every weight gets a gradient."""
         kinds = (Kind.SUPERVISED, Kind.IMAGES)
@@ -134,6 +139,8 @@ def _term(
     **options: Any,
 ) -> Term:
     per_scale = None if scale_weights is None else tuple(scale_weights)
+    if per_scale is not None and not any(per_scale):
+        raise UserError(f"loss {name}: scale_weights are all 0: leave the loss out")
     return Term(name, make_loss(name, **options), weight, over, gamma, per_scale)
 
 

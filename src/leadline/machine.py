@@ -1,4 +1,4 @@
-"""What the numbers were measured on, for every script here."""
+"""What numbers were measured on, for every table and manifest."""
 
 from __future__ import annotations
 

@@ -1,0 +1,30 @@
+"""OpenVINO models on the CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from leadline.artifacts.manifest import Manifest
+from leadline.artifacts.runtimes import Session, need, single_file
+from leadline.errors import UserError
+
+
+def open_session(folder: Path, manifest: Manifest, threads: int | None = None) -> Session:
+    """The model of an OpenVINO artifact; raises UserError where OpenVINO is missing or refuses it."""
+    openvino = need("openvino", "openvino")
+    path = single_file(folder, manifest, ".xml")
+    # float32 stays float32: by itself the CPU plugin computes in bfloat16 where the CPU can.
+    config = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    if threads:
+        config["INFERENCE_NUM_THREADS"] = str(threads)
+    try:
+        model = openvino.Core().compile_model(str(path), "CPU", config)
+    except RuntimeError as error:
+        raise UserError(f"{path}: OpenVINO {openvino.__version__} does not load it: {error}") from error
+
+    def run(*images: np.ndarray) -> np.ndarray:
+        return model(dict(zip(manifest.inputs, images, strict=True)))[0]
+
+    return run

@@ -1,0 +1,129 @@
+"""`leadline export MODEL --to TARGETS`: artifacts, each proven in its runtime."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from leadline.cli.options import parse_size
+from leadline.errors import UserError
+
+if TYPE_CHECKING:
+    from leadline.artifacts import Artifact
+
+
+@click.command("export")
+@click.argument("model")
+@click.option("--to", "targets", required=True, metavar="TARGET[,TARGET...]", help="Formats, such as onnx,openvino.")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), metavar="DIR", help="DIR/TARGET each.")
+@click.option("--size", metavar="HxW", help="Size of the images that the model takes [384x1248].")
+@click.option("--dynamic", is_flag=True, help="Leave height and width free (onnx, openvino).")
+@click.option("--verify", "data", metavar="FORMAT:PATH", help="Pairs to prove it on [three rendered scenes].")
+@click.option("--no-verify", is_flag=True, help="Do not run the result; its manifest then says so.")
+@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Of the runtime and of PyTorch, when timed.")
+@click.option("--json", "as_json", is_flag=True, help="Print the manifests as JSON.")
+def command(
+    model: str,
+    targets: str,
+    output: Path,
+    size: str | None,
+    dynamic: bool,
+    data: str | None,
+    no_verify: bool,
+    threads: int | None,
+    as_json: bool,
+) -> None:
+    """Convert MODEL (a zoo name or a checkpoint) and prove each result in its real runtime.
+
+    The exported model and the network see the same pairs; what differs, in px, EPE and D1, and the times of both stand
+    in DIR/TARGET/manifest.json. Where a model falls short of the tolerance, it is marked so and the exit code is 1.
+    `predict` and `evaluate` take DIR/TARGET as a model.
+    """
+    wanted = [target.strip() for target in targets.split(",") if target.strip()]
+    if not wanted:
+        raise UserError("--to names no target: give one or more, such as onnx")
+    if size is not None and dynamic:
+        raise UserError("--size and --dynamic exclude each other: give one of them")
+    pixels = parse_size(size) if size else None
+
+    from leadline.deploy import TARGETS, export
+    from leadline.errors import unknown_name
+
+    for target in wanted:
+        if target not in TARGETS:
+            raise unknown_name("target", target, list(TARGETS))
+    network = _load(model)
+    artifacts: list[Artifact] = []
+    failures = []
+    for target in wanted:
+        click.echo(f"{target}: converting ...", err=True)
+        try:
+            artifacts.append(
+                export(
+                    network, target, output, pixels, dynamic=dynamic, threads=threads,
+                    verify_on=None if no_verify else data or "procedural",
+                )
+            )  # fmt: skip
+        except UserError as error:
+            if len(wanted) == 1:
+                raise
+            failures.append(f"{target}: {error}")
+    if as_json:
+        import json
+
+        click.echo(json.dumps([artifact.manifest.to_dict() for artifact in artifacts], indent=2))
+    else:
+        _print_table(artifacts)
+    for failure in failures:
+        click.echo(f"not exported: {failure}", err=True)
+    unproven = [a for a in artifacts if a.manifest.verification["status"] == "failed"]
+    for artifact in unproven:
+        click.echo(f"not verified: {artifact.folder}: {artifact.manifest.verification['reason']}", err=True)
+    if failures or unproven:
+        sys.exit(1)
+
+
+def _load(model: str) -> Any:
+    from leadline.artifacts import is_artifact
+    from leadline.predict import NetworkPredictor
+    from leadline.zoo import load
+
+    if is_artifact(model):
+        raise UserError(f"{model}: is exported already: give the zoo name or the checkpoint that it was made of")
+    predictor = load(model, "cpu")
+    if not isinstance(predictor, NetworkPredictor):
+        raise UserError(f"{model}: only networks can be exported, and this is OpenCV's algorithm")
+    return predictor.network
+
+
+def _print_table(artifacts: list[Artifact]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("artifact", "size", "MB", "status", box=None, header_style="bold")
+    for heading in ("mean diff", "max diff", "EPE change", "D1 change", "ms", "PyTorch ms"):
+        table.add_column(heading, justify="right")
+    for artifact in artifacts:
+        manifest, record = artifact.manifest, artifact.manifest.verification
+        unit = f" {record['unit']}" if "unit" in record else ""
+        table.add_row(
+            str(artifact.folder),
+            "free" if manifest.size is None else f"{manifest.size[0]}x{manifest.size[1]}",
+            f"{manifest.bytes / 1e6:.2f}",
+            record["status"],
+            _cell(record.get("mean_difference"), ".2g", unit),
+            _cell(record.get("max_difference"), ".2g", unit),
+            _cell(record.get("epe_change_px"), "+.4f", " px"),
+            _cell(record.get("d1_change_points"), "+.3f", " %"),
+            _cell(record.get("milliseconds"), ".0f"),
+            _cell(record.get("pytorch_milliseconds"), ".0f"),
+        )
+    console = Console()
+    Console(width=max(console.width, 150) if not console.is_terminal else None).print(table)
+
+
+def _cell(value: float | None, form: str, unit: str = "") -> str:
+    return "–" if value is None else format(value, form) + unit

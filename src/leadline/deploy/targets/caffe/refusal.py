@@ -1,0 +1,5 @@
+"""What a lowering raises."""
+
+
+class CannotLower(Exception):
+    """Caffe cannot say this; the message is the reason."""

@@ -1,0 +1,41 @@
+"""What a converter is asked for and what it says of its work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from leadline.models.network import Network, Task
+
+INPUTS = {
+    Task.STEREO: ("left", "right"),
+    Task.FLOW: ("frame0", "frame1"),
+    Task.INTERPOLATION: ("frame0", "frame1"),
+    Task.MONO: ("image",),
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """One conversion."""
+
+    size: tuple[int, int]  # (h, w), one that the network accepts; with `dynamic` the size of the example
+    dynamic: bool = False
+    precision: str = "float32"
+    calibration: Sequence[tuple[np.ndarray, ...]] = ()  # images (1, 3, h, w) float32 for static int8, by sample
+
+    def example(self, network: Network) -> tuple[Tensor, ...]:
+        """Images of noise that the graph is traced with."""
+        generator = torch.Generator().manual_seed(0)
+        return tuple(torch.rand(1, 3, *self.size, generator=generator) for _ in INPUTS[network.task])
+
+
+@dataclass(frozen=True)
+class Made:
+    """What the manifest has to say of how a model was made."""
+
+    made_with: dict[str, str] = field(default_factory=dict)  # converter and its version, settings that matter

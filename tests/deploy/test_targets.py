@@ -1,0 +1,120 @@
+"""Every target: the file, run by its runtime without leadline, says what the network says."""
+
+import numpy as np
+import pytest
+import torch
+from deploy.networks import noise_pair, small_plummet
+
+import leadline
+from leadline import UserError
+from leadline.deploy import TARGETS, export
+from leadline.predict import NetworkPredictor
+
+SIZE = (64, 96)
+PAIRS = "procedural:2,seed=5,size=64x96"
+
+
+@pytest.fixture(scope="module")
+def network():
+    return small_plummet()
+
+
+@pytest.fixture(scope="module")
+def images():
+    return torch.rand(2, 1, 3, *SIZE, generator=torch.Generator().manual_seed(3)).unbind()
+
+
+@pytest.fixture(scope="module")
+def expected(network, images):
+    with torch.no_grad():
+        return network(*images).numpy()
+
+
+def agree(found, expected):
+    assert expected.std() > 0.1
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).mean() < 1e-4
+    np.testing.assert_allclose(found, expected, atol=2e-2)
+
+
+def same_as_a_predictor(artifact, network):
+    pair = noise_pair(*SIZE)
+    found = leadline.load(artifact.folder).predict(*pair)
+    np.testing.assert_allclose(found, NetworkPredictor(network, "cpu").predict(*pair), atol=2e-2)
+
+
+def test_openvino(network, images, expected, tmp_path):
+    openvino = pytest.importorskip("openvino")
+    artifact = export(network, "openvino", tmp_path, SIZE, verify_on=PAIRS)
+    assert artifact.verified
+    model = openvino.Core().compile_model(
+        str(artifact.folder / "model.xml"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+    )
+    agree(model([image.numpy() for image in images])[0], expected)
+    same_as_a_predictor(artifact, network)
+
+
+def test_openvino_float16_is_half_the_size(network, tmp_path):
+    pytest.importorskip("openvino")
+    half = export(network, "openvino-float16", tmp_path, SIZE, verify_on=PAIRS)
+    full = export(network, "openvino", tmp_path, SIZE, verify_on=None)
+    assert half.verified
+    assert half.manifest.files["model.bin"]["bytes"] < 0.6 * full.manifest.files["model.bin"]["bytes"]
+
+
+def test_tflite(network, images, expected, tmp_path):
+    pytest.importorskip("litert_torch")
+    litert = pytest.importorskip("ai_edge_litert.interpreter")
+    artifact = export(network, "tflite", tmp_path, SIZE, verify_on=PAIRS)
+    assert artifact.verified
+    interpreter = litert.Interpreter(str(artifact.folder / "model.tflite"))
+    run = interpreter.get_signature_runner()
+    (found,) = run(args_0=images[0].numpy(), args_1=images[1].numpy()).values()
+    agree(found, expected)
+    same_as_a_predictor(artifact, network)
+
+
+@pytest.mark.parametrize("precision", ["float16", "int8"])
+def test_tflite_in_less_than_float32(network, tmp_path, precision):
+    pytest.importorskip("litert_torch")
+    pytest.importorskip("ai_edge_quantizer")
+    artifact = export(network, f"tflite-{precision}", tmp_path, SIZE, verify_on=PAIRS)
+    record = artifact.manifest.verification
+    assert artifact.manifest.precision == precision
+    assert 0 < record["mean_difference"] < 1  # something was rounded, and the network is still there
+    types = _tensor_types(artifact.folder / "model.tflite")
+    assert {"float16": np.float16, "int8": np.int8}[precision] in types
+
+
+def _tensor_types(path):
+    from ai_edge_litert.interpreter import Interpreter
+
+    return {detail["dtype"] for detail in Interpreter(str(path)).get_tensor_details()}
+
+
+def test_tensorflow(network, images, expected, tmp_path):
+    pytest.importorskip("litert_torch")
+    tf = pytest.importorskip("tensorflow")
+    artifact = export(network, "tensorflow", tmp_path, SIZE, verify_on=PAIRS)
+    assert artifact.verified
+    loaded = tf.saved_model.load(str(artifact.folder / "saved_model"))
+    function = loaded.signatures["serving_default"]
+    found = function(left=tf.constant(images[0].numpy()), right=tf.constant(images[1].numpy()))["disparity"]
+    agree(found.numpy(), expected)
+    same_as_a_predictor(artifact, network)
+
+
+@pytest.mark.parametrize("target", [name for name, about in TARGETS.items() if not about.dynamic])
+def test_fixed_formats_refuse_a_free_size(network, tmp_path, target):
+    with pytest.raises(UserError, match="one size"):
+        export(network, target, tmp_path, dynamic=True)
+
+
+def test_a_missing_runtime_names_its_extra(monkeypatch):
+    import sys
+
+    from leadline.artifacts.runtimes import need
+
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(UserError, match=r"pip install 'leadline\[openvino\]'"):
+        need("openvino", "openvino")
