@@ -47,8 +47,12 @@ def main() -> None:
         for target in options.targets:
             rows.append(attempt(network, target, size))
             print(name, target, rows[-1]["status"], rows[-1]["mean_difference_px"], rows[-1]["reason"], flush=True)
-    if options.dry:
-        return
+        if not options.dry:
+            write(rows, options)  # after each network, as a run takes long
+
+
+def write(rows: list[dict], options: argparse.Namespace) -> None:
+    """The table as CSV and as a page."""
     machine = describe_machine()
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, [*rows[0], *machine], lineterminator="\n")

@@ -10,6 +10,8 @@ from leadline.deploy.targets.caffe.layers import Blob, Layers
 from leadline.deploy.targets.caffe.refusal import CannotLower
 from leadline.deploy.targets.caffe.shapes import replication_pad
 
+_MOST_ROWS = 256  # that are seen as channels
+
 
 def bilinear(
     layers: Layers,
@@ -25,9 +27,21 @@ def bilinear(
     if align_corners:
         raise CannotLower("bilinear with align_corners=True")
     rows, columns = _factors(x, size, factors)
+    if columns == 1 and x.shape[2] <= _MOST_ROWS:
+        return _rows_alone(layers, x, rows)
     x = replication_pad(layers, x, [int(columns > 1)] * 2 + [int(rows > 1)] * 2)
     kernel = np.outer(_triangle(rows), _triangle(columns))
     return _per_channel_transposed(layers, x, kernel, (rows, columns), (_cut(rows), _cut(columns)))
+
+
+def _rows_alone(layers: Layers, x: Blob, factor: int) -> Blob:
+    """Rows seen as channels: a 1x1 convolution. OpenCV crashes on transposed convolutions of very wide images, and an
+    image whose rows are disparities, and whose columns are all pixels, is very wide."""
+    n, c, h, w = x.shape
+    place = np.clip((np.arange(factor * h) + 0.5) / factor - 0.5, 0, h - 1)
+    weight = np.maximum(1 - np.abs(place[:, None] - np.arange(h)), 0)
+    fine = layers.convolution(layers.reshape(x, (n * c, h, 1, w)), weight[:, :, None, None])
+    return layers.reshape(fine, (n, c, factor * h, w))
 
 
 def nearest(
