@@ -88,6 +88,7 @@ def test_benchmark_puts_models_and_artifacts_side_by_side(artifact, checkpoint, 
     assert all(float(row["quartile1_ms"]) <= float(row["median_ms"]) <= float(row["quartile3_ms"]) for row in rows)
     assert float(rows[0]["epe_px"]) == pytest.approx(float(rows[1]["epe_px"]), abs=1e-3)
     assert rows[3]["epe_px"] == ""
+    assert all(float(row["peak_mb"]) > 0 for row in rows)
     assert float(rows[1]["gmac"]) > 0
     assert cv2.imread(str(tmp_path / "p.png")).shape[1] > 1000
 

@@ -61,25 +61,30 @@ class Benchmark:
     def draw(self, path: str | os.PathLike) -> Path:
         """EPE and D1 against latency; lower left is better. Raises UserError where no model has an accuracy."""
         from matplotlib.figure import Figure
-        from matplotlib.ticker import NullFormatter, ScalarFormatter
+        from matplotlib.lines import Line2D
+        from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
         known = [row for row in self.rows if row.epe_px is not None]
         if not known:
             raise UserError("no model has an accuracy to draw: give data with ground truth")
-        figure = Figure(figsize=(11, 4.5), layout="constrained")
+        figure = Figure(figsize=(12, 4.8), layout="constrained")
         panels = figure.subplots(1, 2)
+        marks = [f"C{i % 10}" for i in range(len(known))], [Line2D.filled_markers[i % 13] for i in range(len(known))]
         for panel, key, label in zip(panels, ("epe_px", "d1_percent"), ("EPE [px]", "D1 [%]"), strict=True):
-            for row in known:
+            for row, colour, marker in zip(known, *marks, strict=True):
                 spread = [[row.median_ms - row.quartile1_ms], [row.quartile3_ms - row.median_ms]]
-                panel.errorbar(row.median_ms, getattr(row, key), xerr=spread, fmt="o", capsize=3)
-                panel.annotate(row.model, (row.median_ms, getattr(row, key)), xytext=(6, 5), textcoords="offset points")
+                panel.errorbar(
+                    row.median_ms, getattr(row, key), xerr=spread, fmt=marker, color=colour, capsize=3, label=row.model
+                )
             panel.set_xscale("log")
+            panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             panel.xaxis.set_major_formatter(ScalarFormatter())
-            panel.xaxis.set_minor_formatter(NullFormatter() if len(known) > 1 else ScalarFormatter())
+            panel.xaxis.set_minor_formatter(NullFormatter())
             panel.set(xlabel=f"latency [ms], {known[0].size}, {known[0].threads} thread(s)", ylabel=label)
-            panel.margins(0.25)
+            panel.margins(x=0.1)
             panel.set_ylim(bottom=0)
-            panel.grid(alpha=0.3, which="both")
+            panel.grid(alpha=0.3)
+        panels[1].legend(loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False)
         figure.suptitle("Accuracy (mean of samples) against latency (median, quartiles); lower left is better")
         figure.supxlabel(one_line(self.machine), fontsize=7)
         image = io.BytesIO()

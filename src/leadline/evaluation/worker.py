@@ -6,6 +6,7 @@ import multiprocessing
 import resource
 import time
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -142,7 +143,11 @@ def _accuracy(predictor: Any, data: str, limit: int | None) -> dict[str, Any]:
 
 def _peak_mb() -> float:
     """The largest memory that this process has had, in 1e6 bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6  # Linux counts in KiB
+    status = Path("/proc/self/status")
+    if status.is_file():  # getrusage would count what the parent had when it started this process
+        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024 / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # macOS counts in bytes
 
 
 def texture_pair(height: int, width: int, disparity: int = 20) -> tuple[np.ndarray, np.ndarray]:

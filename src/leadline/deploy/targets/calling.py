@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import re
 import warnings
 
 
@@ -26,6 +27,7 @@ def quiet():
 
 
 def first_line(error: BaseException) -> str:
-    """What an exception says, in its first line that is not empty."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    """What an exception says, in its first line that is not empty, without where libraries are installed."""
+    text = re.sub(r"\S*/site-packages/", "", str(error))
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
