@@ -25,6 +25,7 @@ def load(
     name_or_path: str | os.PathLike,
     device: str | torch.device | None = None,
     num_disparities: int | None = None,
+    threads: int | None = None,
 ) -> Predictor:
     """The predictor that a name or a file stands for.
 
@@ -33,6 +34,7 @@ def load(
             "sgbm-padded" or "bm".
         device: for networks; None: the GPU where there is one, else the CPU.
         num_disparities: px, for the classical algorithms: how far they search, a multiple of 16. None: 192.
+        threads: for the runtime of an artifact; None: its own choice.
 
     Raises:
         UserError: unknown name, a network without weights, a file that is missing or no checkpoint, or an
@@ -45,7 +47,7 @@ def load(
         artifact = load_artifact(name)
         if device not in (None, "cpu"):
             raise UserError(f"{name}: exported models run on the CPU here: leave the device out")
-        return artifact.predictor()
+        return artifact.predictor(threads)
     path = find_checkpoint(name)
     if num_disparities is not None:
         raise UserError(

@@ -13,11 +13,12 @@ from typing import Any
 from leadline.artifacts.artifact import Artifact, is_artifact
 from leadline.artifacts.manifest import Manifest, describe_files
 from leadline.data import open_data
-from leadline.deploy.targets.request import INPUTS, Request
+from leadline.deploy.targets.request import Request
 from leadline.deploy.verify import Tolerance, verify
 from leadline.errors import UserError, unknown_name
 from leadline.evaluation.runner import Samples
 from leadline.models.network import Network
+from leadline.predict.predictor import VIEWS
 from leadline.predict.tiled import to_model_image
 
 SIZE = (384, 1248)  # KITTI's, padded; what a model is made for unless told otherwise
@@ -126,7 +127,7 @@ def _manifest(network: Network, target: str, request: Request, made_with: dict[s
             "surgeries": getattr(network, "surgeries", []),
             "parameters": sum(parameter.numel() for parameter in network.parameters()),
         },
-        inputs=list(INPUTS[network.task]),
+        inputs=list(VIEWS[network.task]),
         size=None if request.dynamic else request.size,
         size_multiple=network.size_multiple,
         min_size=network.min_size,

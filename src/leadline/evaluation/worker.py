@@ -85,16 +85,11 @@ def _serve(
 
 
 def _load(name: str, threads: int, device: str | None, is_untrained: bool) -> Any:
-    from leadline.artifacts import is_artifact, load_artifact
     from leadline.models import create
     from leadline.predict import NetworkPredictor
     from leadline.zoo import load
 
-    if is_untrained:
-        return NetworkPredictor(create(name), device)
-    if is_artifact(name):
-        return load_artifact(name).predictor(threads)
-    return load(name, None if name in ("sgbm", "sgbm-padded", "bm") else device)
+    return NetworkPredictor(create(name), device) if is_untrained else load(name, device, threads=threads)
 
 
 def _describe(predictor: Any, name: str, size: tuple[int, int]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 from leadline.errors import UserError
 from leadline.models.network import Task
 
-_VIEWS = {
+VIEWS = {
     Task.STEREO: ("left", "right"),
     Task.FLOW: ("frame0", "frame1"),
     Task.INTERPOLATION: ("frame0", "frame1"),
@@ -51,7 +51,7 @@ class Predictor(ABC):
 
 def check_images(images: tuple[Any, ...], task: Task) -> None:
     """Raises UserError unless `images` are what a predictor of `task` takes."""
-    views = _VIEWS[task]
+    views = VIEWS[task]
     if len(images) != len(views):
         raise UserError(f"{task.value} takes {len(views)} image(s) ({', '.join(views)}), got {len(images)}")
     for view, image in zip(views, images, strict=True):

@@ -11,10 +11,11 @@ import torch
 from leadline.artifacts.manifest import OUTPUT
 from leadline.artifacts.runtimes import need
 from leadline.deploy.targets.calling import first_line, quiet
-from leadline.deploy.targets.request import INPUTS, Made, Request
+from leadline.deploy.targets.request import Made, Request
 from leadline.errors import UserError
 from leadline.files import write_whole
 from leadline.models.network import Network
+from leadline.predict.predictor import VIEWS
 
 OPSET = 20
 FILE = "model.onnx"
@@ -45,7 +46,7 @@ def to_onnx(network: Network, request: Request) -> Any:
         UserError: a library is missing, or the exporter does not know something in the network.
     """
     need("onnxscript", "onnx")
-    names = list(INPUTS[network.task])
+    names = list(VIEWS[network.task])
     multiple = network.size_multiple
     shapes = None
     if request.dynamic:

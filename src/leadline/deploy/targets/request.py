@@ -9,14 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from leadline.models.network import Network, Task
-
-INPUTS = {
-    Task.STEREO: ("left", "right"),
-    Task.FLOW: ("frame0", "frame1"),
-    Task.INTERPOLATION: ("frame0", "frame1"),
-    Task.MONO: ("image",),
-}
+from leadline.models.network import Network
+from leadline.predict.predictor import VIEWS
 
 
 @dataclass(frozen=True)
@@ -31,7 +25,7 @@ class Request:
     def example(self, network: Network) -> tuple[Tensor, ...]:
         """Images of noise that the graph is traced with."""
         generator = torch.Generator().manual_seed(0)
-        return tuple(torch.rand(1, 3, *self.size, generator=generator) for _ in INPUTS[network.task])
+        return tuple(torch.rand(1, 3, *self.size, generator=generator) for _ in VIEWS[network.task])
 
 
 @dataclass(frozen=True)
