@@ -1,14 +1,14 @@
 """Checkpoint: one .safetensors file that rebuilds a network without running code from the file.
 
 Metadata (all JSON, under the key "leadline"): format version, the network's name and config, the list of surgeries
-(what compression did, in order, each replayable through `surgery`), and provenance (data, seed, metrics, version).
+(what compression did, in order, each replayable through `leadline.surgeries`), and provenance (data, seed, metrics,
+version).
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,29 +16,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as save_tensors
 
-from leadline.errors import UserError, unknown_name
+from leadline.errors import UserError
 from leadline.files import write_whole
 from leadline.models import Network, create
+from leadline.surgeries import pack, replay, unpack
 from leadline.version import __version__
 
 FORMAT = 1
 _KEYS = {"task": str, "network": str, "config": dict, "surgeries": list, "provenance": dict}  # besides the version
-Surgery = Callable[..., Network]
-_SURGERIES: dict[str, Surgery] = {}
-
-
-def surgery(name: str) -> Callable[[Surgery], Surgery]:
-    """Registers how a kind of surgery is replayed: `function(network, **record) -> network`.
-
-    A compression method registers its replay once and appends `{"kind": name, **record}` to `network.surgeries`;
-    loading then rebuilds the same structure before the tensors are put in.
-    """
-
-    def keep(function: Surgery) -> Surgery:
-        _SURGERIES[name] = function
-        return function
-
-    return keep
 
 
 def save(network: Network, path: str | os.PathLike, provenance: dict[str, Any] | None = None) -> Path:
@@ -64,7 +49,8 @@ def save(network: Network, path: str | os.PathLike, provenance: dict[str, Any] |
         "surgeries": getattr(network, "surgeries", []),
         "provenance": provenance if provenance is not None else getattr(network, "provenance", {}),
     }
-    tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    tensors = pack(network, {key: value.detach().cpu() for key, value in network.state_dict().items()})
+    tensors = {key: value.contiguous() for key, value in tensors.items()}
     write_whole(path, save_tensors(tensors, {"leadline": json.dumps(about)}))
     return path
 
@@ -111,18 +97,15 @@ def load_network(path: str | os.PathLike) -> Network:
     """
     about = read_about(path)
     network = create(about["network"], **about["config"])
-    for record in about["surgeries"]:
-        if record["kind"] not in _SURGERIES:
-            raise unknown_name(f"surgery in {path}", record["kind"], list(_SURGERIES))
-        network = _SURGERIES[record["kind"]](network, **{k: v for k, v in record.items() if k != "kind"})
+    network.name = about["network"]
+    network = replay(network, about["surgeries"], str(path))
     with safe_open(path, framework="pt") as file:
         tensors: dict[str, torch.Tensor] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    tensors = unpack(network, tensors, str(path))
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
         first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         raise UserError(f"{path}: its tensors do not fit {about['network']} with its config: {first}") from error
-    network.name = about["network"]
-    network.surgeries = about["surgeries"]
     network.provenance = about["provenance"]
     return network.eval()

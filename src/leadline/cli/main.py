@@ -15,6 +15,7 @@ COMMANDS = {
     "predict": "Disparity, depth and point cloud of one pair or many.",
     "train": "Train a network from a recipe; resumable.",
     "evaluate": "Models against metrics on a data set.",
+    "compress": "Prune, share weights, quantise, distil.",
     "benchmark": "Accuracy against latency, side by side.",
     "export": "Models for other runtimes, each proven there.",
     "data": "List and check data sets and procedural scenes.",
@@ -53,28 +54,38 @@ class Unexpected(Failure):
     exit_code = 1
 
 
-class Commands(click.Group):
-    """Knows its commands by name and imports each when it is called."""
+class Table(click.Group):
+    """Knows its commands by name and imports each, as `command`, from the module of its name when it is called."""
+
+    commands_in: str  # package
+    table: dict[str, str]  # name -> what it does
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return list(self.table)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
+        if cmd_name not in self.table:
             return None
-        return import_module(f"leadline.cli.{cmd_name}").command
+        return import_module(f"{self.commands_in}.{cmd_name}").command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl(list(self.table.items()))
 
     def resolve_command(self, ctx: click.Context, args: list[str]):
         name = args[0]
-        if name not in COMMANDS and not name.startswith("-"):
-            close = difflib.get_close_matches(name, COMMANDS, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(COMMANDS)}"
+        if name not in self.table and not name.startswith("-"):
+            close = difflib.get_close_matches(name, self.table, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(self.table)}"
             raise click.UsageError(f"no such command {name!r}: {hint}", ctx)
         return super().resolve_command(ctx, args)
+
+
+class Commands(Table):
+    """The program: whatever goes wrong in a command becomes one line."""
+
+    commands_in = "leadline.cli"
+    table = COMMANDS
 
     def make_context(self, *args, **kwargs) -> click.Context:
         try:

@@ -126,11 +126,20 @@ def make_network(recipe: Recipe) -> Network:
         from leadline.zoo import find_checkpoint
 
         start = checkpoint.load_network(find_checkpoint(recipe.init))
+        if start.surgeries:  # trained on as the network that they made of it
+            return _same(start, network, recipe.init)
         try:
             network.load_state_dict(start.state_dict())
         except RuntimeError as error:
             raise UserError(f"init: {recipe.init} holds a {start.name} that does not fit the network") from error
     return network
+
+
+def _same(start: Network, network: Network, where: str) -> Network:
+    """A compressed network to be trained on, if it is of the kind that the recipe names."""
+    if (start.name, start.config) != (network.name, network.config):
+        raise UserError(f"init: {where} holds a compressed {start.name}: a recipe has to name it with the same options")
+    return start.train()
 
 
 def _fit(recipe: Recipe, folder: Path, start: int, stop_after: int | None, final: Path) -> Path:
