@@ -63,6 +63,32 @@ def color_error(
     return _color(np.abs(error), valid, max_error, cv2.COLORMAP_PLASMA, unknown=128)
 
 
+def color_flow(
+    flow: Float[np.ndarray, "h w 2"],
+    valid: Bool[np.ndarray, "h w"] | None = None,
+    max_motion: float | None = None,
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Flow in colours: the hue is the direction, the saturation the length; still is white, unknown is black.
+
+    Args:
+        flow: px, (u, v). What is not finite counts as unknown.
+        valid: False where unknown; None: everywhere known.
+        max_motion: px that stand for full saturation; give it to compare pictures with one another. None: the 99th
+            percentile of the known lengths.
+    """
+    known = np.isfinite(flow).all(2) if valid is None else np.isfinite(flow).all(2) & valid
+    u, v = (np.where(known, flow[..., i], 0) for i in (0, 1))
+    length = np.hypot(u, v)
+    if max_motion is None:
+        max_motion = float(np.percentile(length[known], 99)) if known.any() else 1.0
+    hue = np.mod(np.degrees(np.arctan2(v, u)), 360)
+    saturation = np.clip(length / max(max_motion, 1e-9), 0, 1)
+    hsv = np.stack([hue, saturation, np.ones_like(hue)], 2).astype(np.float32)
+    colors = (cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB) * 255).round().astype(np.uint8)
+    colors[~known] = 0
+    return colors
+
+
 def _color(
     values: Float[np.ndarray, "h w"],
     valid: Bool[np.ndarray, "h w"] | None,

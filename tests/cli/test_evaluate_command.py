@@ -21,7 +21,7 @@ def run(monkeypatch):
 
     def run_on(samples, *arguments):
         dataset = data_set(samples) if isinstance(samples, list) else samples
-        monkeypatch.setattr("leadline.evaluation.runner.open_data", lambda spec: dataset)
+        monkeypatch.setattr("leadline.evaluation.runner.open_data", lambda spec, task: dataset)
         monkeypatch.setattr("leadline.zoo.load", lambda name, device: Offset(name, float(name)))
         return CliRunner().invoke(command, [*arguments, "--data", "folder:somewhere"])
 

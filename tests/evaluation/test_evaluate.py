@@ -158,8 +158,8 @@ def test_a_sample_whose_parts_do_not_fit_is_listed():
 
 
 def test_other_tasks_are_refused():
-    with pytest.raises(UserError, match="flat is not a stereo predictor"):
-        leadline.evaluate(Offset("flat", task=Task.MONO), [sample("one")])
+    with pytest.raises(UserError, match=r"several tasks .*: flat \(mono\), offset \(stereo\)"):
+        leadline.evaluate([Offset("flat", task=Task.MONO), Offset()], [sample("one")])
 
 
 def test_seconds_is_the_median(monkeypatch):

@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
-from leadline.data.augment import AugmentConfig, augment, change_colour, shift_rows
+from leadline.data.augment import AugmentConfig, change_colour, shift_rows
 from leadline.data.batch import StereoBatch
+from leadline.data.tasks.stereo import augment
 from leadline.nn.warp import inside, warp_to_left
 
 DISPARITY = 6.0

@@ -51,7 +51,7 @@ def test_tensorboard_shows_it(run: Path) -> None:
     assert [event.step for event in events.Scalars("validate/epe")] == [6, 12]
     assert tags["images"] == ["train/left, prediction, truth, error"]
     assert any(tag.startswith("weights/") for tag in tags["histograms"])
-    assert "disparity/prediction" in tags["histograms"]
+    assert "stereo/prediction" in tags["histograms"]
 
 
 def test_the_log_is_kept(run: Path) -> None:
@@ -196,7 +196,7 @@ def test_data_without_truth_is_refused_by_losses_that_need_it(tmp_path: Path) ->
         write_image(tmp_path / "own" / f"{name}.png", np.full((40, 56, 3), 99, np.uint8))
     data = [{"source": f"folder:{tmp_path / 'own'}"}]
     with pytest.raises(
-        UserError, match="its first pair has no disparity, and every loss of the recipe is on the truth"
+        UserError, match="its first sample has no truth for stereo, and every loss of the recipe is on the truth"
     ):
         train(check_recipe(tiny.recipe(data=data)), tmp_path / "run")
     assert not (tmp_path / "run").exists()

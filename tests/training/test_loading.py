@@ -11,8 +11,9 @@ import torch
 import leadline.data.procedural
 from leadline.data.augment import AugmentConfig
 from leadline.data.batch import StereoBatch
-from leadline.data.loading import BatchStream, Plan, Source, Stretch, from_sample, random_window, scene_config
+from leadline.data.loading import BatchStream, Plan, Source, Stretch, scene_config
 from leadline.data.sample import Sample
+from leadline.data.tasks.stereo import from_sample, random_window
 from leadline.errors import UserError
 
 

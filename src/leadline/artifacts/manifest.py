@@ -11,18 +11,12 @@ from typing import Any
 
 from leadline.errors import UserError
 from leadline.files import write_whole
-from leadline.models.network import Task
+from leadline.models.network import OUTPUT, Task
 from leadline.version import __version__
 
 FORMAT = 1
 NAME = "manifest.json"
 VERIFIED, FAILED, NOT_RUN = "verified", "failed", "not run"
-OUTPUT = {  # name and unit of what a task gives
-    Task.STEREO: ("disparity", "px"),
-    Task.FLOW: ("flow", "px"),
-    Task.INTERPOLATION: ("frame", "1"),
-    Task.MONO: ("depth", "m"),
-}
 
 
 @dataclass(frozen=True)

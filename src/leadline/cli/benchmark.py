@@ -80,17 +80,19 @@ def print_table(found: Benchmark) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from leadline.evaluation.measures import measure_of
     from leadline.machine import one_line
 
+    measure = measure_of(found.task)
+    first, second = (f"{label} {unit}".rstrip() for label, unit in (measure.metrics[key] for key in measure.headline))
     table = Table("model", box=None, header_style="bold")
-    for heading in ("ms (quartiles)", "EPE px", "D1 %", "parameters", "GMAC", "file MB", "memory MB"):
+    for heading in ("ms (quartiles)", first, second, "parameters", "GMAC", "file MB", "memory MB"):
         table.add_column(heading, justify="right")
     for row in found.rows:
         table.add_row(
             row.model,
             f"{row.median_ms:.0f} ({row.quartile1_ms:.0f}–{row.quartile3_ms:.0f})",
-            _cell(row.epe_px, ".3f"),
-            _cell(row.d1_percent, ".2f"),
+            *(_cell(row.accuracy.get(measure.column(key)), ".3f") for key in measure.headline),
             _cell(row.parameters, ",d"),
             _cell(row.gmac, ".2f"),
             _cell(row.file_mb, ".2f"),

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from leadline.evaluation import Results
 
+_DIGITS = {"px": 3, "%": 2, "mm": 1, "s": 3, "°": 2, "dB": 2, "m": 3, "": 4}  # after the point, by unit
 COLUMN_WIDTH = 27  # of one model's two columns, borders included
-SAMPLE_METRICS = ("epe", "rmse", "d1", "bad_1", "bad_2", "a90", "density", "depth_mm")
 
 
 @click.command("evaluate")
@@ -40,7 +40,7 @@ def command(
     device: str | None,
     num_disparities: int | None,
 ) -> None:
-    """Measure stereo MODELs (zoo names, checkpoints, sgbm, bm) on data with ground truth.
+    """Measure MODELs of one task (zoo names, checkpoints, artifacts, sgbm ...) on data with ground truth.
 
     The table gives every metric twice: as the mean of the samples' values, and over all pixels of the set together.
     Bad samples are listed at the end and the rest goes on; the exit code is then 1.
@@ -119,8 +119,6 @@ def _table(results: Results, models: list[str]) -> Table:
     """Metrics downwards, the models with both aggregates across; metrics that no model has are left out."""
     from rich.table import Table
 
-    from leadline.evaluation import METRICS
-
     columns = [row for row in results.table if row["model"] in models]
     table = Table(title=f"{results.data}", title_justify="left")
     table.add_column("metric")
@@ -128,25 +126,27 @@ def _table(results: Results, models: list[str]) -> Table:
         table.add_column(f"{column['model']}\n{column['aggregate']}", justify="right")
     table.add_row("samples", *(str(column["samples"]) for column in columns))
     table.add_row("seconds per pair (median)", *(_cell(column["seconds"], "s") for column in columns), end_section=True)
-    for key, (label, unit) in METRICS.items():
+    for key, (label, unit) in results.measure.metrics.items():
         if any(column[key] is not None for column in columns):
-            table.add_row(f"{label} [{unit}]".replace("[", "\\["), *(_cell(column[key], unit) for column in columns))
+            table.add_row(
+                (f"{label} [{unit}]" if unit else label).replace("[", "\\["),
+                *(_cell(column[key], unit) for column in columns),
+            )
     return table
 
 
 def _print_samples(results: Results, console: Console) -> None:
     from rich.table import Table
 
-    from leadline.evaluation import METRICS
-
+    measure = results.measure
     for model in results.models:
         table = Table(title=f"{model}, per sample", title_justify="left")
         table.add_column("sample", overflow="fold")
-        for key in SAMPLE_METRICS:
-            table.add_column(f"{METRICS[key].label}\n\\[{METRICS[key].unit}]", justify="right")
+        for key in measure.per_sample:
+            table.add_column(f"{measure.metrics[key].label}\n\\[{measure.metrics[key].unit}]", justify="right")
         table.add_column("time\n\\[s]", justify="right")
         for row in results.rows_of(model):
-            cells = [_cell(row.metrics[key], METRICS[key].unit) for key in SAMPLE_METRICS]
+            cells = [_cell(row.metrics[key], measure.metrics[key].unit) for key in measure.per_sample]
             table.add_row(row.sample, *cells, _cell(row.seconds, "s"))
         console.print(table)
 
@@ -154,4 +154,4 @@ def _print_samples(results: Results, console: Console) -> None:
 def _cell(value: float | None, unit: str) -> str:
     if value is None:
         return "–"
-    return f"{value:.{ {'px': 3, '%': 2, 'mm': 1, 's': 3}[unit] }f}"
+    return f"{value:.{_DIGITS[unit]}f}"

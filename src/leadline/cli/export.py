@@ -104,7 +104,7 @@ def _print_table(artifacts: list[Artifact]) -> None:
     from rich.table import Table
 
     table = Table("artifact", "size", "MB", "status", box=None, header_style="bold")
-    for heading in ("mean diff", "max diff", "EPE change", "D1 change", "ms", "PyTorch ms"):
+    for heading in ("mean diff", "max diff", "worse by", "ms", "PyTorch ms"):
         table.add_column(heading, justify="right")
     for artifact in artifacts:
         manifest, record = artifact.manifest, artifact.manifest.verification
@@ -116,8 +116,7 @@ def _print_table(artifacts: list[Artifact]) -> None:
             record["status"],
             _cell(record.get("mean_difference"), ".2g", unit),
             _cell(record.get("max_difference"), ".2g", unit),
-            _cell(record.get("epe_change_px"), "+.4f", " px"),
-            _cell(record.get("d1_change_points"), "+.3f", " %"),
+            ", ".join(f"{key} {value:+.4f}" for key, value in record.get("worse_by", {}).items()) or "–",
             _cell(record.get("milliseconds"), ".0f"),
             _cell(record.get("pytorch_milliseconds"), ".0f"),
         )

@@ -13,18 +13,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
 from pydantic import TypeAdapter, ValidationError
-from torch import Tensor
-from torch.nn import functional
 from torch.utils.data import DataLoader, get_worker_info
 from torch.utils.data import Dataset as TorchDataset
 
-from leadline.data.augment import AugmentConfig, augment, take
-from leadline.data.batch import StereoBatch
+from leadline.data.augment import AugmentConfig
+from leadline.data.batch import Batch
 from leadline.data.datasets.base import Dataset
-from leadline.data.sample import Sample
+from leadline.data.tasks import data_of
 from leadline.errors import UserError, unknown_name
+from leadline.models.network import Task
 
 Size = tuple[int, int]
 DataSets = dict[str, Dataset]  # by their FORMAT:PATH
@@ -67,6 +65,7 @@ class Plan:
             order, each time with another crop and augmentation: a step never has the same scene twice, and a scene
             comes back a few steps later.
         augment: applied to each crop.
+        task: what the batches are for.
         rank, ranks: this process among those that train together; each has scenes of its own.
     """
 
@@ -75,6 +74,7 @@ class Plan:
     seed: int
     reuse: int = 1
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    task: Task = Task.STEREO
     rank: int = 0
     ranks: int = 1
 
@@ -125,9 +125,9 @@ class BatchStream:
             if source.name == "procedural":
                 scene_config(source.scenes)  # for its errors
             else:
-                self.data_sets[source.name] = _open(source.name)
+                self.data_sets[source.name] = _open(source.name, plan.task)
 
-    def __iter__(self) -> Iterator[StereoBatch]:
+    def __iter__(self) -> Iterator[Batch]:
         blocks = list(blocks_from(self.plan, self.start))
         loader = DataLoader(
             _Blocks(self.plan, blocks, self.data_sets, self.device),
@@ -141,7 +141,7 @@ class BatchStream:
         for block, made in zip(blocks, loader, strict=True):
             if isinstance(made, UserError):
                 raise made
-            yield from split(made, self.plan.stretches[block.stretch].batch)
+            yield from made.split(self.plan.stretches[block.stretch].batch)
 
 
 def blocks_from(plan: Plan, start: int) -> Iterator[Block]:
@@ -167,22 +167,16 @@ class _Blocks(TorchDataset):
     def __len__(self) -> int:
         return len(self.blocks)
 
-    def __getitem__(self, index: int) -> StereoBatch | UserError:
+    def __getitem__(self, index: int) -> Batch | UserError:
         try:
             batches = make_block(self.plan, self.blocks[index], self.data_sets, self.device)
         except UserError as error:
             return error  # a worker that raises would wrap it into a traceback
         # In one piece, as each tensor that leaves a worker takes a file descriptor.
-        return StereoBatch.cat(batches) if len(batches) > 1 else batches[0]
+        return Batch.cat(batches) if len(batches) > 1 else batches[0]
 
 
-def split(batches: StereoBatch, size: int) -> Iterator[StereoBatch]:
-    """Cuts joined batches apart again."""
-    for begin in range(0, len(batches), size):
-        yield StereoBatch(*(tensor[begin : begin + size] for tensor in vars(batches).values()))
-
-
-def make_block(plan: Plan, block: Block, data_sets: DataSets, device: torch.device | str = "cpu") -> list[StereoBatch]:
+def make_block(plan: Plan, block: Block, data_sets: DataSets, device: torch.device | str = "cpu") -> list[Batch]:
     """Renders or reads the scenes of a block and gives its batches, those to skip left out."""
     stretch = plan.stretches[block.stretch]
     scenes = _scenes(plan, block, data_sets, device)
@@ -195,12 +189,12 @@ def make_block(plan: Plan, block: Block, data_sets: DataSets, device: torch.devi
             order = torch.randperm(len(scenes), generator=draw).tolist() if plan.reuse > 1 else list(range(len(scenes)))
         part = use % plan.reuse
         if use >= block.skip:
-            chosen = take(scenes, order[part * stretch.batch : (part + 1) * stretch.batch])
-            batches.append(augment(chosen, stretch.crop, plan.augment, draw))
+            chosen = scenes.take(order[part * stretch.batch : (part + 1) * stretch.batch])
+            batches.append(data_of(plan.task).augment(chosen, stretch.crop, plan.augment, draw))
     return batches
 
 
-def _scenes(plan: Plan, block: Block, data_sets: DataSets, device: torch.device | str) -> StereoBatch:
+def _scenes(plan: Plan, block: Block, data_sets: DataSets, device: torch.device | str) -> Batch:
     """The scenes of a block at render size, a batch at a time so that rendering needs no more memory than one."""
     stretch = plan.stretches[block.stretch]
     per_block = stretch.batch * plan.reuse
@@ -214,34 +208,29 @@ def _scenes(plan: Plan, block: Block, data_sets: DataSets, device: torch.device 
         for index, source in enumerate(plan.sources):
             its_own = [number for number, choice in zip(numbers, chosen, strict=True) if choice == index]
             if source.name == "procedural" and its_own:
-                config = scene_config(source.scenes)
-                parts.append(_render(plan.seed, its_own, stretch.render_size, config, device))
+                scenes = scene_config(source.scenes)
+                parts.append(data_of(plan.task).render(plan.seed, its_own, stretch.render_size, scenes, device))
             elif its_own:
-                parts.append(_read(data_sets[source.name], plan.seed, its_own, stretch.render_size).to(device))
-    return StereoBatch.cat(parts) if len(parts) > 1 else parts[0]
+                parts.append(_read(data_sets[source.name], plan, its_own, stretch.render_size).to(device))
+    return Batch.cat(parts) if len(parts) > 1 else parts[0]
 
 
-def _render(seed: int, numbers: list[int], size: Size, config: Any, device: torch.device | str) -> StereoBatch:
-    from leadline.data.procedural import render_stereo
-
-    return render_stereo(seed, numbers, size, config, device)
-
-
-def _read(data: Dataset, seed: int, numbers: list[int], size: Size) -> StereoBatch:
-    pairs = []
+def _read(data: Dataset, plan: Plan, numbers: list[int], size: Size) -> Batch:
+    task = data_of(plan.task)
+    items = []
     for number in numbers:
-        draw = generator_for(seed, "sample", number)
+        draw = generator_for(plan.seed, "sample", number)
         sample = data[int(torch.randint(len(data), (1,), generator=draw))]
-        pairs.append(random_window(from_sample(sample), size, draw))
-    return StereoBatch.cat(pairs)
+        items.append(task.random_window(task.from_sample(sample), size, draw))
+    return Batch.cat(items)
 
 
-def _open(spec: str) -> Dataset:
+def _open(spec: str, task: Task) -> Dataset:
     from leadline.data import open_data
 
-    data = open_data(spec)
+    data = open_data(spec, task)
     if len(data) == 0:
-        raise UserError(f"{spec}: holds no pairs to train on")
+        raise UserError(f"{spec}: holds nothing to train on")
     return data
 
 
@@ -265,57 +254,6 @@ def scene_config(fields: dict[str, Any]) -> Any:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise UserError(f"scenes.{place}: {first['msg'].lower()}, got {first['input']!r}") from error
-
-
-def from_sample(sample: Sample) -> StereoBatch:
-    """A Sample as a batch of one: RGB in [0, 1]; without a truth nothing is valid.
-
-    Raises:
-        UserError: the sample is not a pair of views of one size.
-    """
-    if len(sample.images) != 2 or sample.images[0].shape[:2] != sample.images[1].shape[:2]:
-        raise UserError(f"{sample.name}: not a left and a right view of one size: take it out of the training data")
-    height, width = sample.size
-    left, right = (_image(image) for image in sample.images)
-    none = torch.zeros(1, 1, height, width, dtype=torch.bool)
-    disparity, valid, occluded = none.float(), none, none
-    if sample.disparity is not None and sample.valid is not None:
-        disparity = torch.from_numpy(sample.disparity.copy())[None, None]
-        valid = torch.from_numpy(sample.valid.copy())[None, None]
-    if sample.occluded is not None:
-        occluded = torch.from_numpy(sample.occluded.copy())[None, None]
-    return StereoBatch(left, right, disparity, valid, occluded)
-
-
-def _image(image: Any) -> Float[Tensor, "1 3 h w"]:
-    largest = 65535.0 if image.dtype.itemsize == 2 else 255.0
-    tensor = torch.from_numpy(image.astype("float32") / largest)
-    tensor = tensor[None].expand(3, -1, -1) if tensor.ndim == 2 else tensor.permute(2, 0, 1)
-    return tensor[None].contiguous()
-
-
-def random_window(pair: StereoBatch, size: Size, draw: torch.Generator) -> StereoBatch:
-    """A random window of `size` (h, w), the same in both views; a pair that is too small is enlarged first."""
-    height, width = pair.left.shape[-2:]
-    factor = max(size[0] / height, size[1] / width)
-    if factor > 1:
-        new = (max(size[0], round(height * factor)), max(size[1], round(width * factor)))
-        pair = StereoBatch(
-            functional.interpolate(pair.left, new, mode="bilinear", align_corners=False),
-            functional.interpolate(pair.right, new, mode="bilinear", align_corners=False),
-            functional.interpolate(pair.disparity, new, mode="nearest-exact") * (new[1] / width),
-            _nearest(pair.valid, new),
-            _nearest(pair.occluded, new),
-        )
-        height, width = new
-    top = int(torch.randint(height - size[0] + 1, (1,), generator=draw))
-    left = int(torch.randint(width - size[1] + 1, (1,), generator=draw))
-    rows, columns = slice(top, top + size[0]), slice(left, left + size[1])
-    return StereoBatch(*(getattr(pair, name)[..., rows, columns] for name in vars(pair)))
-
-
-def _nearest(mask: Bool[Tensor, "b 1 h w"], size: Size) -> Bool[Tensor, "b 1 h2 w2"]:
-    return functional.interpolate(mask.float(), size, mode="nearest-exact") > 0.5
 
 
 def _as_it_is(item: Any) -> Any:

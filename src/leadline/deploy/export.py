@@ -17,7 +17,7 @@ from leadline.deploy.targets.request import Request
 from leadline.deploy.verify import Tolerance, verify
 from leadline.errors import UserError, unknown_name
 from leadline.evaluation.runner import Samples
-from leadline.models.network import Network
+from leadline.models.network import Network, Task
 from leadline.predict.predictor import VIEWS
 from leadline.predict.tiled import to_model_image
 
@@ -93,7 +93,9 @@ def export(
     place = Path(folder) / target
     if place.exists() and not is_artifact(place) and (not place.is_dir() or any(place.iterdir())):
         raise UserError(f"{place}: is there already and no artifact: choose another folder, or remove it")
-    request = Request((height, width), dynamic, about.precision, _calibration(about, calibrate_on, (height, width)))
+    request = Request(
+        (height, width), dynamic, about.precision, _calibration(about, calibrate_on, network.task, (height, width))
+    )
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{target}.", dir=place.parent))
@@ -103,7 +105,7 @@ def export(
         made = import_module(f"leadline.deploy.targets.{about.module}").convert(network, work, request)
         manifest = _manifest(network, target, request, made.made_with, work)
         if verify_on is not None:
-            data = _rendered(height, width) if verify_on == RENDERED else verify_on
+            data = _rendered(height, width, network.task) if verify_on == RENDERED else verify_on
             record = verify(Artifact(work, manifest), network, data, tolerance=tolerance, threads=threads)
             manifest = replace(manifest, verification=record)
         manifest.write(work)
@@ -138,16 +140,16 @@ def _manifest(network: Network, target: str, request: Request, made_with: dict[s
     )
 
 
-def _rendered(height: int, width: int) -> Any:
-    return open_data(f"procedural:3,seed={VERIFICATION_SEED},size={height}x{width}")
+def _rendered(height: int, width: int, task: Task) -> Any:
+    return open_data(f"procedural:3,seed={VERIFICATION_SEED},size={height}x{width}", task)
 
 
-def _calibration(about: Target, data: Samples | str | None, size: tuple[int, int]) -> list[tuple]:
+def _calibration(about: Target, data: Samples | str | None, task: Task, size: tuple[int, int]) -> list[tuple]:
     """The images that static int8 finds its ranges on; none where the target needs none."""
     if about.precision != "int8":
         return []
     source = data or f"procedural:{CALIBRATION_PAIRS},seed={CALIBRATION_SEED},size={size[0]}x{size[1]}"
-    samples = open_data(source) if isinstance(source, str) else source
+    samples = open_data(source, task) if isinstance(source, str) else source
     pairs = []
     for index in range(min(len(samples), CALIBRATION_PAIRS)):
         windows = (image[: size[0], : size[1]] for image in samples[index].images)

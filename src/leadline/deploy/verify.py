@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import median
 from typing import Any
 
@@ -12,15 +12,16 @@ import numpy as np
 import torch
 
 from leadline.artifacts.artifact import Artifact
-from leadline.artifacts.manifest import FAILED, OUTPUT, VERIFIED
+from leadline.artifacts.manifest import FAILED, VERIFIED
 from leadline.data import open_data
 from leadline.data.sample import Sample
 from leadline.errors import UserError
-from leadline.evaluation.metrics import StereoSums
+from leadline.evaluation.measures import Measure, measure_of
+from leadline.evaluation.results import Metrics
 from leadline.evaluation.runner import Samples
 from leadline.machine import describe_machine, one_line
-from leadline.models.network import Network, Task
-from leadline.predict.tiled import to_model_image
+from leadline.models.network import OUTPUT, Network, Task
+from leadline.predict.tiled import as_prediction, to_model_image
 
 LARGEST = (544, 1280)  # (h, w), px: a model of free size is proven on windows of at most this
 ROUNDS = 5  # timed runs of each
@@ -32,16 +33,18 @@ class Tolerance:
 
     mean: float  # of the absolute difference, in the task's unit
     p999: float | None = None  # its 99.9th percentile
-    epe: float | None = None  # px, by which the EPE may rise
-    d1: float | None = None  # percentage points, by which D1 may rise
+    worse: tuple[float, float] | None = (
+        None  # by how much the task's two headline metrics may get worse, in their units
+    )
 
 
 # A pixel between two surfaces may fall to either side by rounding alone, which is why no limit is on the maximum.
-TOLERANCES = {
-    "float32": Tolerance(mean=1e-3, p999=0.02, epe=2e-3, d1=0.02),
-    "float16": Tolerance(mean=0.05, epe=0.02, d1=0.2),
-    "int8": Tolerance(mean=0.5, epe=0.1, d1=1.0),
+_OF_DISPLACEMENT = {  # px; EPE in px, D1 or Fl in points
+    "float32": Tolerance(mean=1e-3, p999=0.02, worse=(2e-3, 0.02)),
+    "float16": Tolerance(mean=0.05, worse=(0.02, 0.2)),
+    "int8": Tolerance(mean=0.5, worse=(0.1, 1.0)),
 }
+TOLERANCES = {Task.STEREO: _OF_DISPLACEMENT, Task.FLOW: _OF_DISPLACEMENT}
 
 
 def verify(
@@ -70,14 +73,15 @@ def verify(
     Raises:
         UserError: no pairs, or an artifact that cannot be loaded.
     """
-    tolerance = tolerance or TOLERANCES[artifact.manifest.precision]
-    samples = open_data(data) if isinstance(data, str) else data
+    tolerance = tolerance or TOLERANCES[network.task][artifact.manifest.precision]
+    samples = open_data(data, network.task) if isinstance(data, str) else data
     count = len(samples) if limit is None else min(limit, len(samples))
     if count == 0:
         raise UserError(f"{data}: no pairs to verify on")
     session = artifact.predictor(threads).session
     reference = _reference(network)
-    differences, ours, theirs = [], StereoSums(), StereoSums()
+    measure = measure_of(network.task)
+    differences, ours, theirs = [], measure.empty(), measure.empty()
     images: tuple[np.ndarray, ...] = ()
     for index in range(count):
         sample = samples[index]
@@ -87,10 +91,11 @@ def verify(
         if found.shape != expected.shape:
             return _failed(f"the model gives {found.shape}, the network {expected.shape}")
         differences.append(np.abs(found.astype(np.float64) - expected).ravel())
-        if network.task is Task.STEREO and sample.disparity is not None and sample.valid is not None:
-            truth, valid = sample.disparity[:height, :width], sample.valid[:height, :width]
-            ours += StereoSums.of(found[0], truth, valid)
-            theirs += StereoSums.of(expected[0], truth, valid)
+        seen = _cut(sample, (height, width))
+        if seen.truth(network.task) is not None:
+            valid = np.ones((height, width), bool) if seen.valid is None else seen.valid
+            ours += measure.of_sample(_as_predicted(found, seen, network.task), seen, valid)
+            theirs += measure.of_sample(_as_predicted(expected, seen, network.task), seen, valid)
     seconds = _time(session, reference, images, threads)
     size = "x".join(str(side) for image in images[:1] for side in image.shape[2:])
     record = {
@@ -98,14 +103,16 @@ def verify(
         "data": getattr(samples, "name", data if isinstance(data, str) else f"{count} samples"),
         "pairs": count,
         **_difference(np.concatenate(differences), OUTPUT[network.task][1]),
-        **_accuracy(ours, theirs),
-        "tolerance": asdict(tolerance),
+        **_accuracy(ours.metrics(), theirs.metrics(), measure),
+        "tolerance": {
+            key: list(value) if isinstance(value, tuple) else value for key, value in asdict(tolerance).items()
+        },
         "milliseconds": round(seconds[0] * 1000, 2),
         "pytorch_milliseconds": round(seconds[1] * 1000, 2),
         "speed_up": round(seconds[1] / seconds[0], 2),
         "timed_on": f"{size}, {threads or 'default'} threads, {one_line(describe_machine())}",
     }
-    reasons = _beyond(record, tolerance)
+    reasons = _beyond(record, tolerance, measure)
     return {**record, "status": FAILED, "reason": "; ".join(reasons)} if reasons else record
 
 
@@ -138,30 +145,43 @@ def _difference(difference: np.ndarray, unit: str) -> dict[str, Any]:
     }
 
 
-def _accuracy(ours: StereoSums, theirs: StereoSums) -> dict[str, Any]:
-    """EPE and D1 of both, and by how much they rose; nothing where there is no truth."""
-    found, expected = ours.metrics(), theirs.metrics()
-    if found["epe"] is None or expected["epe"] is None or found["d1"] is None or expected["d1"] is None:
+def _as_predicted(output: np.ndarray, sample: Sample, task: Task) -> np.ndarray:
+    return as_prediction(np.ascontiguousarray(output.transpose(1, 2, 0)), task, sample.images[0].dtype)
+
+
+def _cut(sample: Sample, size: tuple[int, int]) -> Sample:
+    """The upper left window of a sample."""
+    maps = ("disparity", "flow", "frame", "depth", "valid", "occluded", "foreground")
+    cut = {name: value[: size[0], : size[1]] for name in maps if (value := getattr(sample, name)) is not None}
+    return replace(sample, images=tuple(image[: size[0], : size[1]] for image in sample.images), **cut)
+
+
+def _accuracy(found: Metrics, expected: Metrics, measure: Measure) -> dict[str, Any]:
+    """The headline metrics of the artifact and by how much worse they are; nothing where there is no truth."""
+    values = {key: (found[key], expected[key]) for key in measure.headline}
+    if any(ours is None or theirs is None for ours, theirs in values.values()):
         return {}
     return {
-        "epe_px": found["epe"],
-        "epe_change_px": found["epe"] - expected["epe"],
-        "d1_percent": found["d1"],
-        "d1_change_points": found["d1"] - expected["d1"],
+        "accuracy": {measure.column(key): ours for key, (ours, _) in values.items()},
+        "worse_by": {measure.column(key): measure.loss(key, *pair) for key, pair in values.items()},
     }
 
 
-def _beyond(record: dict[str, Any], tolerance: Tolerance) -> list[str]:
+def _beyond(record: dict[str, Any], tolerance: Tolerance, measure: Measure) -> list[str]:
     """What exceeds the tolerance, in words."""
     if record["mean_difference"] is None:
         return ["the model gives values that are not finite"]
     unit = record["unit"]
-    checks = (
+    checks = [
         ("mean difference", record["mean_difference"], tolerance.mean, unit),
         ("99.9 % of the differences", record["p999_difference"], tolerance.p999, unit),
-        ("EPE rose by", record.get("epe_change_px"), tolerance.epe, "px"),
-        ("D1 rose by", record.get("d1_change_points"), tolerance.d1, "points"),
-    )
+    ]
+    if tolerance.worse is not None:
+        for key, limit in zip(measure.headline, tolerance.worse, strict=True):
+            metric, worse = measure.metrics[key], record.get("worse_by", {}).get(measure.column(key))
+            checks.append(
+                (f"{metric.label} is worse by", worse, limit, "points" if metric.unit == "%" else metric.unit)
+            )
     return [
         f"{what} {value:.4g} {unit}, at most {limit:g} is allowed"
         for what, value, limit, unit in checks

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -12,9 +13,11 @@ from statistics import quantiles
 from typing import Any
 
 from leadline.errors import UserError
+from leadline.evaluation.measures import measure_of
 from leadline.evaluation.worker import Worker
 from leadline.files import write_whole
 from leadline.machine import describe_machine, one_line
+from leadline.models.network import Task
 
 
 @dataclass
@@ -32,10 +35,15 @@ class Measured:
     rounds: int
     threads: int
     size: str  # HxW of the timed pair
-    epe_px: float | None = None
-    d1_percent: float | None = None
+    accuracy: dict[str, float | None] = field(default_factory=dict)  # the task's two headline metrics, by column
     samples: int | None = None
     data: str | None = None
+
+    def flat(self) -> dict[str, Any]:
+        """One level of JSON-able values; the accuracy stands before the number of its samples."""
+        row = asdict(self)
+        accuracy, samples, data = row.pop("accuracy"), row.pop("samples"), row.pop("data")
+        return row | accuracy | {"samples": samples, "data": data}
 
 
 @dataclass
@@ -45,47 +53,61 @@ class Benchmark:
     rows: list[Measured]
     machine: dict[str, str | int]
     problems: list[str] = field(default_factory=list)
+    task: Task = Task.STEREO
 
     def to_dict(self) -> dict[str, Any]:
-        return {"models": [asdict(row) for row in self.rows], "machine": self.machine, "problems": self.problems}
+        return {"models": [row.flat() for row in self.rows], "machine": self.machine, "problems": self.problems}
 
     def to_csv(self, path: str | os.PathLike) -> Path:
         """One line per model, with the machine. Raises UserError where it cannot be written."""
-        rows = [asdict(row) | self.machine for row in self.rows]
+        rows = [row.flat() | self.machine for row in self.rows]
         text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer = csv.DictWriter(text, list(max(rows, key=len)), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
         return write_whole(path, text.getvalue().encode())
 
     def draw(self, path: str | os.PathLike) -> Path:
-        """EPE and D1 against latency; lower left is better. Raises UserError where no model has an accuracy."""
+        """The two headline metrics against latency. Raises UserError where no model has an accuracy."""
         from matplotlib.figure import Figure
         from matplotlib.lines import Line2D
         from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
-        known = [row for row in self.rows if row.epe_px is not None]
+        measure = measure_of(self.task)
+        known = [row for row in self.rows if any(value is not None for value in row.accuracy.values())]
         if not known:
             raise UserError("no model has an accuracy to draw: give data with ground truth")
         figure = Figure(figsize=(12, 4.8), layout="constrained")
         panels = figure.subplots(1, 2)
         marks = [f"C{i % 10}" for i in range(len(known))], [Line2D.filled_markers[i % 13] for i in range(len(known))]
-        for panel, key, label in zip(panels, ("epe_px", "d1_percent"), ("EPE [px]", "D1 [%]"), strict=True):
+        for panel, key in zip(panels, measure.headline, strict=True):
+            label, unit = measure.metrics[key]
             for row, colour, marker in zip(known, *marks, strict=True):
                 spread = [[row.median_ms - row.quartile1_ms], [row.quartile3_ms - row.median_ms]]
                 panel.errorbar(
-                    row.median_ms, getattr(row, key), xerr=spread, fmt=marker, color=colour, capsize=3, label=row.model
+                    row.median_ms,
+                    row.accuracy[measure.column(key)] or math.nan,
+                    xerr=spread,
+                    fmt=marker,
+                    color=colour,
+                    capsize=3,
+                    label=row.model,
                 )
             panel.set_xscale("log")
             panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             panel.xaxis.set_major_formatter(ScalarFormatter())
             panel.xaxis.set_minor_formatter(NullFormatter())
-            panel.set(xlabel=f"latency [ms], {known[0].size}, {known[0].threads} thread(s)", ylabel=label)
+            panel.set(
+                xlabel=f"latency [ms], {known[0].size}, {known[0].threads} thread(s)",
+                ylabel=f"{label} [{unit}]" if unit else label,
+            )
             panel.margins(x=0.1)
-            panel.set_ylim(bottom=0)
+            if key not in measure.higher_is_better:
+                panel.set_ylim(bottom=0)
             panel.grid(alpha=0.3)
         panels[1].legend(loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False)
-        figure.suptitle("Accuracy (mean of samples) against latency (median, quartiles); lower left is better")
+        best = "upper" if measure.headline[0] in measure.higher_is_better else "lower"
+        figure.suptitle(f"Accuracy (mean of samples) against latency (median, quartiles); {best} left is better")
         figure.supxlabel(one_line(self.machine), fontsize=7)
         image = io.BytesIO()
         figure.savefig(image, dpi=120, format="png")
@@ -136,6 +158,7 @@ def benchmark(
         for name in named:
             tell(f"loading {name}")
             workers.append(Worker(name, threads, size, device, name not in models))
+        task = _one_task(workers)
         seconds: list[list[float]] = [[] for _ in workers]
         for turn in range(warmup + rounds):
             tell(f"timing, round {turn + 1} of {warmup + rounds}")
@@ -161,13 +184,21 @@ def benchmark(
             if data is not None and worker.name in models:
                 found = worker.ask("accuracy", data, limit)
                 problems += [line for line in found.pop("problems") if line not in problems]
-                row.epe_px, row.d1_percent, row.samples = found["epe"], found["d1"], found["samples"]
+                row.accuracy, row.samples = found["accuracy"], found["samples"]
                 row.data = _short(data)
             rows.append(row)
-        return Benchmark(rows, machine, problems)
+        return Benchmark(rows, machine, problems, task)
     finally:
         for worker in workers:
             worker.stop()
+
+
+def _one_task(workers: list[Worker]) -> Task:
+    tasks = {worker.name: Task(worker.about.pop("task")) for worker in workers}
+    if len(set(tasks.values())) > 1:
+        told = ", ".join(f"{name} ({task.value})" for name, task in tasks.items())
+        raise UserError(f"models of several tasks cannot be compared: {told}: benchmark one task at a time")
+    return next(iter(tasks.values()))
 
 
 def _quartiles_ms(seconds: list[float]) -> list[float]:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
+from leadline.data.sample import Sample
 from leadline.evaluation.depth_errors import DISTANCES, DepthErrors
 from leadline.evaluation.pixel_errors import BAD_THRESHOLDS, PixelErrors
 from leadline.evaluation.quantiles import ErrorHistogram
@@ -141,3 +142,9 @@ class StereoSums(Sums):
             **{f"depth_mm_{band}": mm for band, (mm, _) in zip(_BANDS, by_distance, strict=True)},
             **{f"depth_rel_{band}": rel for band, (_, rel) in zip(_BANDS, by_distance, strict=True)},
         }
+
+
+def of_sample(predicted: np.ndarray, sample: Sample, valid: np.ndarray) -> StereoSums:
+    """The sums of a prediction for a sample whose disparity is known."""
+    assert sample.disparity is not None
+    return StereoSums.of(predicted, sample.disparity, valid, sample.occluded, sample.foreground, sample.camera)

@@ -10,8 +10,10 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-from leadline.evaluation.metrics import METRICS, StereoSums
+from leadline.evaluation.measures import Measure, measure_of
+from leadline.evaluation.metrics import StereoSums
 from leadline.files import write_whole
+from leadline.models.network import Task
 
 OVER_SAMPLES = "mean of samples"  # each sample has the same weight, whatever its size
 OVER_PIXELS = "all pixels"  # each valid pixel of the set has the same weight
@@ -52,18 +54,27 @@ class Problem:
 
 @dataclass
 class Results:
-    """What `leadline.evaluate` returns. Units are in `leadline.evaluation.METRICS`; None: nothing to measure it on."""
+    """What `leadline.evaluate` returns. Units are in `.measure.metrics`; None: nothing to measure it on."""
 
     models: list[str]
     data: str
     rows: list[Row] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
-    sums: dict[str, StereoSums] = field(default_factory=dict)  # by model
+    sums: dict[str, Any] = field(default_factory=dict)  # by model, of the measure's kind
+    task: Task = Task.STEREO
 
-    def add(self, row: Row, sums: StereoSums) -> None:
+    @property
+    def measure(self) -> Measure:
+        """How the task is measured: the metrics, their labels and units."""
+        return measure_of(self.task)
+
+    def add(self, row: Row, sums: Any) -> None:
         """Counts one more sample of one model."""
         self.rows.append(row)
-        self.sums[row.model] = self.sums.get(row.model, StereoSums()) + sums
+        self.sums[row.model] = self._sums(row.model) + sums
+
+    def _sums(self, model: str) -> Any:
+        return self.sums[model] if model in self.sums else self.measure.empty()
 
     @property
     def samples(self) -> list[dict[str, Any]]:
@@ -94,12 +105,14 @@ class Results:
 
     def over_pixels(self, model: str) -> Metrics:
         """Metrics of all the pixels of the set taken together."""
-        return self.sums.get(model, StereoSums()).metrics()
+        return self._sums(model).metrics()
 
     def over_samples(self, model: str) -> Metrics:
         """Mean of each metric over the samples that have it."""
         rows = self.rows_of(model)
-        having = {key: [value for row in rows if (value := row.metrics[key]) is not None] for key in METRICS}
+        having = {
+            key: [value for row in rows if (value := row.metrics[key]) is not None] for key in self.measure.metrics
+        }
         return {key: fmean(values) if values else None for key, values in having.items()}
 
     def seconds_per_pair(self, model: str) -> float | None:
@@ -111,7 +124,8 @@ class Results:
         """Everything, as JSON-able values (no NaN, no infinity)."""
         return {
             "data": self.data,
-            "units": {"seconds": "s", **{key: metric.unit for key, metric in METRICS.items()}},
+            "task": self.task.value,
+            "units": {"seconds": "s", **{key: metric.unit for key, metric in self.measure.metrics.items()}},
             "models": [
                 {
                     "model": model,
@@ -119,7 +133,7 @@ class Results:
                     "seconds": self.seconds_per_pair(model),
                     "over_samples": self.over_samples(model),
                     "over_pixels": self.over_pixels(model),
-                    "error_by_fraction": self.sums.get(model, StereoSums()).subpixel.by_fraction(),
+                    **self._more(model),
                 }
                 for model in self.models
             ],
@@ -127,13 +141,28 @@ class Results:
             "problems": [asdict(problem) for problem in self.problems],
         }
 
+    def _more(self, model: str) -> dict[str, Any]:
+        """What is more than a number per metric."""
+        sums = self._sums(model)
+        return {"error_by_fraction": sums.subpixel.by_fraction()} if isinstance(sums, StereoSums) else {}
+
     def to_csv(self, path: str | os.PathLike) -> Path:
         """Writes the table, then the rows per sample, as one CSV file.
 
         The column "aggregate" tells them apart: OVER_SAMPLES, OVER_PIXELS, or "sample". Raises UserError where
         the file cannot be written.
         """
-        columns = ["model", "aggregate", "samples", "sample", "height", "width", "pixels", "seconds", *METRICS]
+        columns = [
+            "model",
+            "aggregate",
+            "samples",
+            "sample",
+            "height",
+            "width",
+            "pixels",
+            "seconds",
+            *self.measure.metrics,
+        ]
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()

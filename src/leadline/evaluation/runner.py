@@ -14,9 +14,9 @@ from leadline.data import open_data
 from leadline.data.datasets.base import FileDataset, check_sample
 from leadline.data.sample import Sample
 from leadline.errors import UserError
-from leadline.evaluation.metrics import StereoSums
+from leadline.evaluation.measures import measure_of
 from leadline.evaluation.results import Problem, Results, Row
-from leadline.models import Task
+from leadline.models.network import OUTPUT, Task
 from leadline.predict import Predictor
 from leadline.zoo import load
 
@@ -41,7 +41,7 @@ def evaluate(
     limit: int | None = None,
     progress: Progress | None = None,
 ) -> Results:
-    """Measures stereo predictors on the samples of a data set.
+    """Measures predictors of one task on the samples of a data set.
 
     A sample that cannot be read, has no valid truth, or that a predictor fails on, is listed in `.problems` with the
     reason, and the rest goes on. Each sample is read once and all predictors see it before the next one is read.
@@ -54,17 +54,19 @@ def evaluate(
         progress: called with (samples done, samples in all) after each sample.
 
     Raises:
-        UserError: unknown predictor or data set, or a predictor whose task is not stereo.
+        UserError: unknown predictor or data set, predictors of several tasks, or data of another task.
     """
     named = _named(predictors)
-    samples = open_data(dataset) if isinstance(dataset, str) else dataset
+    task = _one_task(named)
+    measure = measure_of(task)
+    samples = open_data(dataset, task) if isinstance(dataset, str) else dataset
     total = len(samples) if limit is None else min(limit, len(samples))
-    results = Results(models=list(named), data=getattr(samples, "name", f"{len(samples)} samples"))
+    results = Results(models=list(named), data=getattr(samples, "name", f"{len(samples)} samples"), task=task)
     results.problems += [Problem(None, None, line) for line in getattr(samples, "problems", [])]
     for index in range(total):
         try:
             sample = samples[index]
-            disparity, valid = _truth(sample)
+            truth, valid = _truth(sample, task)
         except UserError as error:
             results.problems.append(Problem(_sample_name(samples, index), None, str(error)))
         else:
@@ -73,13 +75,13 @@ def evaluate(
                     start = time.perf_counter()
                     predicted = predictor.predict(*sample.images)
                     seconds = time.perf_counter() - start
-                    _check_size(predicted, disparity)
+                    _check_size(predicted, truth, task)
                 except (UserError, RuntimeError, MemoryError) as error:  # out of memory is a RuntimeError in torch
                     results.problems.append(Problem(sample.name, name, str(error) or type(error).__name__))
                     continue
-                sums = StereoSums.of(predicted, disparity, valid, sample.occluded, sample.foreground, sample.camera)
-                height, width = disparity.shape
-                row = Row(name, sample.name, height, width, sums.all.pixels, seconds, sums.metrics())
+                sums = measure.of_sample(predicted, sample, valid)
+                height, width = valid.shape
+                row = Row(name, sample.name, height, width, int(valid.sum()), seconds, sums.metrics())
                 results.add(row, sums)
         if progress is not None:
             progress(index + 1, total)
@@ -103,27 +105,37 @@ def _named(predictors: Any) -> dict[str, Predictor]:
                 f"{type(predictor).__name__} is no predictor: give a model's name, a checkpoint's path, or a Predictor "
                 "(of a network: leadline.predict.NetworkPredictor(network))"
             )
-        if predictor.task is not Task.STEREO:
-            raise UserError(f"{label} is not a stereo predictor (its task: {predictor.task.value}): leave it out")
         seen[label] += 1
         named[label if seen[label] == 1 else f"{label} ({seen[label]})"] = predictor
     return named
 
 
-def _truth(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
-    """The sample's disparity and where it is valid; UserError where there is nothing to measure against."""
-    if sample.disparity is None or sample.valid is None:
-        raise UserError("no true disparity")
+def _one_task(named: dict[str, Predictor]) -> Task:
+    tasks = {predictor.task for predictor in named.values()}
+    if len(tasks) > 1:
+        told = ", ".join(f"{label} ({predictor.task.value})" for label, predictor in named.items())
+        raise UserError(f"models of several tasks cannot be compared: {told}: evaluate one task at a time")
+    if not tasks:
+        raise UserError("no predictor to evaluate: name at least one")
+    return tasks.pop()
+
+
+def _truth(sample: Sample, task: Task) -> tuple[np.ndarray, np.ndarray]:
+    """The sample's truth and where it is valid; UserError where there is nothing to measure against."""
+    truth = sample.truth(task)
+    if truth is None:
+        raise UserError(f"no true {OUTPUT[task][0]}")
     check_sample(sample)
-    valid = sample.valid & np.isfinite(sample.disparity)
+    known = np.isfinite(truth) if truth.ndim == 2 else np.isfinite(truth).all(2)
+    valid = np.asarray(known) if sample.valid is None else known & sample.valid
     if not valid.any():
-        raise UserError("no valid pixel in the true disparity")
-    return sample.disparity, valid
+        raise UserError(f"no valid pixel in the true {OUTPUT[task][0]}")
+    return truth, valid
 
 
-def _check_size(predicted: np.ndarray, truth: np.ndarray) -> None:
+def _check_size(predicted: np.ndarray, truth: np.ndarray, task: Task) -> None:
     if predicted.shape != truth.shape:
-        raise UserError(f"predicted {predicted.shape} where the true disparity is {truth.shape}")
+        raise UserError(f"predicted {predicted.shape} where the true {OUTPUT[task][0]} is {truth.shape}")
 
 
 def _sample_name(samples: Samples, index: int) -> str:

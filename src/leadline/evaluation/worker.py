@@ -13,6 +13,7 @@ import numpy as np
 
 from leadline.errors import UserError
 from leadline.machine import pin_threads
+from leadline.predict.predictor import VIEWS
 
 ANSWER_WITHIN = 1800  # seconds for one answer
 
@@ -65,12 +66,13 @@ def _serve(
         pair = texture_pair(*size)
         idle = _peak_mb()
         predictor = _load(name, threads, device, is_untrained)
-        pipe.send(("ok", _describe(predictor, name, size)))
+        images = pair[: len(VIEWS[predictor.task])]
+        pipe.send(("ok", {"task": predictor.task.value, **_describe(predictor, name, size)}))
         while True:
             what, *arguments = pipe.recv()
             if what == "time":
                 start = time.perf_counter()
-                predictor.predict(*pair)  # an array comes back, so a GPU has finished by then
+                predictor.predict(*images)  # an array comes back, so a GPU has finished by then
                 pipe.send(("ok", time.perf_counter() - start))
             elif what == "memory":
                 pipe.send(("ok", round(_peak_mb() - idle, 1)))
@@ -118,19 +120,19 @@ def _gmac(predictor: Any, size: tuple[int, int]) -> float:
 
     image = torch.zeros(1, 3, *predictor.network.padded_size(*size), device=predictor.device)
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        predictor.network.eval()(image, image)
+        predictor.network.eval()(*[image] * len(VIEWS[predictor.task]))
     return round(counter.get_total_flops() / 2 / 1e9, 3)
 
 
 def _accuracy(predictor: Any, data: str, limit: int | None) -> dict[str, Any]:
-    """Mean over the samples of EPE and D1, over all valid pixels."""
+    """The task's headline metrics, each the mean over the samples."""
+    from leadline.evaluation.measures import measure_of
     from leadline.evaluation.runner import evaluate
 
     results = evaluate({predictor.name: predictor}, data, limit=limit)
-    mean = results.over_samples(predictor.name)
+    mean, measure = results.over_samples(predictor.name), measure_of(predictor.task)
     return {
-        "epe": mean["epe"],
-        "d1": mean["d1"],
+        "accuracy": {measure.column(key): mean[key] for key in measure.headline},
         "samples": len(results.rows),
         "problems": [str(problem) for problem in results.problems],
     }

@@ -22,6 +22,14 @@ class Task(StrEnum):
     MONO = "mono"  # image -> depth (b, 1, h, w), m
 
 
+OUTPUT = {  # name and unit of what a task gives
+    Task.STEREO: ("disparity", "px"),
+    Task.FLOW: ("flow", "px"),
+    Task.INTERPOLATION: ("frame", "1"),
+    Task.MONO: ("depth", "m"),
+}
+
+
 class Network(nn.Module):
     """Base of all networks. Images in: float, (b, 3, h, w), RGB, [0, 1]; the network normalises them itself.
 

@@ -55,9 +55,7 @@ class TiledPredictor(Predictor):
                 columns.keep_start - columns.start : columns.keep_stop - columns.start,
             ]
         assert result is not None  # there is at least one tile
-        if self.task is Task.INTERPOLATION:
-            return _to_integers(result, images[0].dtype)
-        return result if self.task is Task.FLOW else result[:, :, 0]
+        return as_prediction(result, self.task, images[0].dtype)
 
     def _tile(self, *images: np.ndarray) -> Float32[np.ndarray, "h w c"]:
         height, width = images[0].shape[:2]
@@ -80,6 +78,9 @@ def to_model_image(image: np.ndarray, size: tuple[int, int]) -> Float32[np.ndarr
     return scaled
 
 
-def _to_integers(frame: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    white = np.iinfo(dtype).max
-    return np.clip(np.rint(frame * white), 0, white).astype(dtype)
+def as_prediction(maps: Float32[np.ndarray, "h w c"], task: Task, dtype: np.dtype) -> np.ndarray:
+    """A model's output in the form in which a Predictor gives it; `dtype` is that of the images."""
+    if task is Task.INTERPOLATION:
+        white = np.iinfo(dtype).max
+        return np.clip(np.rint(maps * white), 0, white).astype(dtype)
+    return maps if task is Task.FLOW else maps[:, :, 0]

@@ -22,7 +22,7 @@ from leadline.data.augment import AugmentConfig
 from leadline.data.loading import BatchStream, Plan, Source, Stretch
 from leadline.errors import UserError
 from leadline.files import write_whole
-from leadline.models import Network, create
+from leadline.models import Network, Task, create
 from leadline.training.losses import TotalLoss
 from leadline.training.recipe import Phase, Recipe, check_recipe, difference, dump_recipe, load_recipe
 from leadline.version import __version__
@@ -84,8 +84,8 @@ def _read_step(path: Path) -> int:
         raise UserError(f"{path}: not a readable checkpoint ({error}): delete it to begin anew") from error
 
 
-def make_plan(recipe: Recipe, rank: int = 0, ranks: int = 1) -> Plan:
-    """The stream of batches that a recipe asks for."""
+def make_plan(recipe: Recipe, task: Task, rank: int = 0, ranks: int = 1) -> Plan:
+    """The stream of batches that a recipe asks for; `task` is its network's."""
     phases = recipe.phases or [Phase(steps=recipe.total_steps)]
     stretches = []
     for phase in phases:
@@ -94,7 +94,7 @@ def make_plan(recipe: Recipe, rank: int = 0, ranks: int = 1) -> Plan:
         stretches.append(Stretch(phase.steps * recipe.accumulate, phase.batch or recipe.batch, crop, size))
     sources = tuple(Source(source.source, source.weight, source.scenes) for source in recipe.data)
     augment = AugmentConfig(**recipe.augment.model_dump())
-    return Plan(sources, tuple(stretches), recipe.seed, recipe.reuse, augment, rank, ranks)
+    return Plan(sources, tuple(stretches), recipe.seed, recipe.reuse, augment, task, rank, ranks)
 
 
 def pairs_seen(recipe: Recipe, steps: int, ranks: int = 1) -> int:
@@ -115,7 +115,7 @@ def make_network(recipe: Recipe) -> Network:
     """
     torch.manual_seed(recipe.seed)
     network = create(recipe.network.name, **recipe.network.options)
-    for stretch in make_plan(recipe).stretches:
+    for stretch in make_plan(recipe, network.task).stretches:
         fits = network.padded_size(*stretch.crop)
         if fits != stretch.crop:
             raise UserError(
@@ -157,8 +157,8 @@ def _fit(recipe: Recipe, folder: Path, start: int, stop_after: int | None, final
     precision = _precision(recipe)
     module = Training(make_network(recipe), recipe)
     module.configure_optimizers()  # once for its errors, before anything is written
-    _check_truth(BatchStream(make_plan(recipe)), module.loss)
-    pairs = None if recipe.validate_ is None else Pairs(recipe)
+    _check_truth(BatchStream(make_plan(recipe, module.network.task)), module.loss)
+    pairs = None if recipe.validate_ is None else Pairs(recipe, module.network.task)
 
     write_whole(folder / "recipe.yaml", yaml.safe_dump(dump_recipe(recipe), sort_keys=False).encode())
     logger = TensorBoardLogger(folder, name="", version="", purge_step=start + 1)
@@ -199,7 +199,8 @@ def _fit(recipe: Recipe, folder: Path, start: int, stop_after: int | None, final
     last = folder / "last.ckpt"
     with _told(folder):
         try:
-            trainer.fit(module, _data(recipe, start), ckpt_path=last if start else None, weights_only=True)
+            batches = _data(recipe, module.network.task, start)
+            trainer.fit(module, batches, ckpt_path=last if start else None, weights_only=True)
         finally:
             logger.experiment.close()
     if signals.received is not None and trainer.global_step < recipe.total_steps:
@@ -220,10 +221,10 @@ def _check_truth(stream: BatchStream, loss: TotalLoss) -> None:
     if not loss.needs_truth:
         return
     for name, data in stream.data_sets.items():
-        if data[0].disparity is None:
+        if data[0].truth(loss.task) is None:
             raise UserError(
-                f"{name}: its first pair has no disparity, and every loss of the recipe is on the truth: add it, "
-                "or take losses without truth (photometric, census, smoothness, left_right)"
+                f"{name}: its first sample has no truth for {loss.task.value}, and every loss of the recipe is on the "
+                "truth: add it, or take losses without truth (photometric, census, smoothness, left_right)"
             )
 
 
@@ -262,14 +263,14 @@ def _sweep(folder: Path) -> None:
             left.unlink(missing_ok=True)
 
 
-def _data(recipe: Recipe, start: int) -> Any:
+def _data(recipe: Recipe, task: Task, start: int) -> Any:
     """The stream as Lightning takes it; made late, when the rank is known."""
     import lightning
 
     class Data(lightning.LightningDataModule):
         def train_dataloader(self) -> BatchStream:
             assert self.trainer is not None
-            plan = make_plan(recipe, self.trainer.global_rank, self.trainer.world_size)
+            plan = make_plan(recipe, task, self.trainer.global_rank, self.trainer.world_size)
             return BatchStream(plan, start * recipe.accumulate, recipe.workers)
 
     return Data()

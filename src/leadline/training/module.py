@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from leadline.data.batch import StereoBatch
+from leadline.data.batch import Batch
 from leadline.data.loading import generator_for
 from leadline.errors import UserError
 from leadline.models import Network
@@ -41,7 +41,7 @@ class Training(lightning.LightningModule):
         self.average = copy.deepcopy(self.network).requires_grad_(False) if recipe.ema else None
         limit = getattr(network.config, "max_disparity", None)
         terms = [{**loss.model_dump(), **loss.options} for loss in recipe.losses]
-        self.loss = TotalLoss(terms, float("inf") if limit is None else float(limit))
+        self.loss = TotalLoss(terms, float("inf") if limit is None else float(limit), network.task)
         if self.loss.needs(Kind.DISTRIBUTION) and not hasattr(network, "forward_scores"):
             raise UserError(f"{network.name} gives no scores for a loss on their distribution: use one on disparities")
         self.plateau: ReduceLROnPlateau | None = None
@@ -49,7 +49,7 @@ class Training(lightning.LightningModule):
         # What the callbacks write about a step; tensors, read only when they are written.
         self.shares: dict[str, Tensor] = {}
         self.gradient_norm: Tensor | None = None
-        self.last: tuple[StereoBatch, Tensor] | None = None
+        self.last: tuple[Batch, Tensor] | None = None
         self.bad_step: Tensor
         self.register_buffer("bad_step", torch.tensor(math.inf), persistent=False)
 
@@ -58,7 +58,7 @@ class Training(lightning.LightningModule):
         """The network whose weights a run is for: the average where there is one."""
         return self.network if self.average is None else self.average
 
-    def on_train_batch_start(self, batch: StereoBatch, batch_idx: int) -> None:
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # So that dropout, too, is the same after a resume.
         torch.manual_seed(generator_for(self.recipe.seed, "step", self.batch_number, self.global_rank).initial_seed())
 
@@ -66,7 +66,7 @@ class Training(lightning.LightningModule):
     def batch_number(self) -> int:
         return self.trainer.fit_loop.epoch_loop.total_batch_idx
 
-    def training_step(self, batch: StereoBatch, batch_idx: int) -> Float[Tensor, ""]:
+    def training_step(self, batch: Batch, batch_idx: int) -> Float[Tensor, ""]:
         outputs = run_network(self.network, self.loss, batch)
         total, shares = self.loss(outputs, batch)
         value = total.detach()
@@ -132,17 +132,19 @@ def make_schedule_config(optimizer: Any, name: str, total: int, warmup: int, opt
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 
-def run_network(network: Network, loss: TotalLoss, batch: StereoBatch) -> Outputs:
+def run_network(network: Network, loss: TotalLoss, batch: Batch) -> Outputs:
     """What the losses need of a network, and no more."""
-    left = batch.left.contiguous(memory_format=torch.channels_last)
-    right = batch.right.contiguous(memory_format=torch.channels_last)
+    images = [image.contiguous(memory_format=torch.channels_last) for image in batch.images]
     if loss.needs(Kind.DISTRIBUTION):
-        predictions, scores, spacing = network.forward_scores(left, right)  # type: ignore[operator]
+        predictions, scores, spacing = network.forward_scores(*images)  # type: ignore[operator]
         outputs = Outputs(list(predictions), scores, float(spacing))
+    elif hasattr(network, "forward_supervised"):  # it has a part that sees the truth, such as a teacher of its own
+        predictions, own = network.forward_supervised(images, batch.truth)  # type: ignore[operator]
+        outputs = Outputs(list(predictions), own=own)
     else:
-        outputs = Outputs(network.forward_all(left, right))
+        outputs = Outputs(network.forward_all(*images))
     if loss.needs(Kind.BOTH_VIEWS):
         # Seen in a mirror, the right view is the left one of a pair.
-        mirrored = network.forward_all(right.flip(3), left.flip(3))[-1]
+        mirrored = network.forward_all(images[1].flip(3), images[0].flip(3))[-1]
         outputs.right = mirrored.flip(3)
     return outputs

@@ -5,15 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import lightning
-import numpy as np
-import torch
-from jaxtyping import Bool, Float
-from torch import Tensor
 
-from leadline.colors import color_disparity, color_error
 from leadline.training.callbacks import EachStep
 from leadline.training.module import Training
 from leadline.training.recipe import Log
+from leadline.training.tasks import training_of
 
 
 class Board(EachStep):
@@ -42,35 +38,20 @@ class Board(EachStep):
         if module.last is None:
             return
         batch, prediction = module.last
-        picture = comparison(batch.left[0], prediction[0].float(), batch.disparity[0], batch.valid[0])
-        self.writer.add_image("train/left, prediction, truth, error", picture, step)
+        task = training_of(module.network.task)
+        self.writer.add_image(f"train/{task.PICTURE}", task.picture(batch, prediction), step)
 
     def _histograms(self, module: Training, step: int) -> None:
         for name, parameter in module.network.named_parameters():
             self.writer.add_histogram(f"weights/{name}", parameter.detach().float().cpu(), step)
         if module.last is not None:
             batch, prediction = module.last
-            self.writer.add_histogram("disparity/prediction", prediction.float().cpu(), step)
-            self.writer.add_histogram("disparity/truth", batch.disparity[batch.valid].cpu(), step)
+            known = batch.valid.expand_as(batch.truth)
+            self.writer.add_histogram(f"{module.network.task}/prediction", prediction.float().cpu(), step)
+            self.writer.add_histogram(f"{module.network.task}/truth", batch.truth[known].cpu(), step)
 
 
 def _rates(trainer: lightning.Trainer) -> list[float]:
     """The learning rates of the optimizer's groups, one value where they are all the same."""
     rates = [group["lr"] for group in trainer.optimizers[0].param_groups]
     return rates[:1] if len(set(rates)) == 1 else rates
-
-
-def comparison(
-    left: Float[Tensor, "3 h w"],
-    prediction: Float[Tensor, "1 h w"],
-    truth: Float[Tensor, "1 h w"],
-    valid: Bool[Tensor, "1 h w"],
-) -> Float[Tensor, "3 h2 w2"]:
-    """Four pictures in one: left and prediction above, truth and error below, both disparities in the same colours."""
-    known = valid[0].cpu().numpy()
-    predicted, true = prediction[0].cpu().numpy(), truth[0].cpu().numpy()
-    top = max(float(true[known].max()) if known.any() else float(predicted.max()), 1.0)
-    above = [(left * 255).byte().permute(1, 2, 0).cpu().numpy(), color_disparity(predicted, max_disparity=top)]
-    below = [color_disparity(true, known, top), color_error(predicted - true, known)]
-    picture = np.concatenate([np.concatenate(above, 1), np.concatenate(below, 1)], 0)
-    return torch.from_numpy(picture).permute(2, 0, 1).float() / 255

@@ -6,17 +6,24 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from leadline.errors import UserError
+from leadline.models.network import Task
+
 if TYPE_CHECKING:
     from leadline.data.datasets.base import FileDataset
 
 
 @dataclass(frozen=True)
 class Format:
-    """A data set's layout on disk and the function that opens it: `function(path) -> FileDataset`."""
+    """A data set's layout on disk and the function that opens it.
+
+    `function(path) -> FileDataset`; one that holds several tasks: `function(path, task) -> FileDataset`.
+    """
 
     module: str  # in this package
     function: str
     layout: str  # for people, in one line
+    tasks: tuple[Task, ...] = (Task.STEREO,)  # the first is meant where none is asked for
 
 
 FORMATS = {
@@ -46,8 +53,16 @@ FORMATS = {
 }
 
 
-def open_files(kind: str, path: str) -> FileDataset:
-    """Opens the data set at `path` in the layout of the format `kind`, one of FORMATS."""
+def open_files(kind: str, path: str, task: Task | None = None) -> FileDataset:
+    """Opens the data set at `path` in the layout of the format `kind`, one of FORMATS.
+
+    Raises:
+        UserError: the format does not hold the task, or what its opener raises.
+    """
     form = FORMATS[kind]
-    module = import_module(f"leadline.data.datasets.{form.module}")
-    return getattr(module, form.function)(path)
+    if task is not None and task not in form.tasks:
+        able = [name for name, other in FORMATS.items() if task in other.tasks]
+        others = f"formats for it are {', '.join(able)}" if able else "there is no format for it"
+        raise UserError(f"{kind}: holds {' and '.join(form.tasks)}, not {task.value}: {others}")
+    opener = getattr(import_module(f"leadline.data.datasets.{form.module}"), form.function)
+    return opener(path) if len(form.tasks) == 1 else opener(path, task or form.tasks[0])

@@ -10,12 +10,14 @@ from pathlib import Path
 
 from leadline.data.sample import Sample
 from leadline.errors import UserError
+from leadline.models.network import Task
 
 
 class Dataset(ABC):
     """Samples by index, read when asked for."""
 
     name: str  # such as "kitti2015:/data/kitti2015"
+    task: Task = Task.STEREO  # what its samples have a truth for
     problems: list[str]  # one line for each thing that was missing at opening; its items are left out
 
     @abstractmethod
@@ -40,8 +42,16 @@ class Item:
 class FileDataset(Dataset):
     """Items found on disk and the function that reads one."""
 
-    def __init__(self, name: str, items: list[Item], read: Callable[[Item], Sample], problems: list[str] | None = None):
+    def __init__(
+        self,
+        name: str,
+        items: list[Item],
+        read: Callable[[Item], Sample],
+        problems: list[str] | None = None,
+        task: Task = Task.STEREO,
+    ):
         self.name = name
+        self.task = task
         self.problems = list(problems or [])
         self._items = _unique(items)
         self._read = read
@@ -58,25 +68,24 @@ class FileDataset(Dataset):
 
 
 def check_sample(sample: Sample) -> Sample:
-    """The stereo sample, if its parts fit together.
+    """The sample, if its parts fit together.
 
     Raises:
-        UserError: views or truth of different sizes, or a truth without any valid pixel.
+        UserError: images or truth of different sizes, or a truth without any valid pixel.
     """
     sizes = [(image.shape[0], image.shape[1]) for image in sample.images]
     if len(set(sizes)) != 1:
         found = " and ".join(f"{width} x {height}" for height, width in sizes)
-        raise UserError(f"{sample.name}: the views differ in size ({found}): rectify them to one size")
-    for role in ("disparity", "valid", "occluded", "foreground"):
+        raise UserError(f"{sample.name}: the views differ in size ({found}): bring them to one size")
+    for role in ("disparity", "flow", "frame", "depth", "valid", "occluded", "foreground"):
         values = getattr(sample, role)
-        if values is not None and values.shape != sample.size:
-            (height, width), (h, w) = values.shape, sample.size
+        if values is not None and values.shape[:2] != sample.size:
+            (height, width), (h, w) = values.shape[:2], sample.size
             found = f"{role} is {width} x {height} and the views are {w} x {h}"
             raise UserError(f"{sample.name}: {found}: use the files of one resolution")
     if sample.valid is not None and not sample.valid.any():
-        raise UserError(
-            f"{sample.name}: no pixel of the truth is valid (finite and positive): check its sign, scale and encoding"
-        )
+        wanted = "finite" if sample.flow is not None else "finite and positive"
+        raise UserError(f"{sample.name}: no pixel of the truth is valid ({wanted}): check its sign, scale and encoding")
     return sample
 
 

@@ -1,24 +1,28 @@
 """Procedural scenes as a data set of samples, for validation, calibration and demonstrations."""
 
 import re
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from leadline.data.datasets.base import Dataset
-from leadline.data.procedural.render import render_stereo
+from leadline.data.procedural.render import render_motion, render_stereo
 from leadline.data.procedural.scene import SceneConfig
 from leadline.data.sample import Sample
 from leadline.errors import UserError, unknown_name
 from leadline.geometry.camera import StereoCamera
+from leadline.models.network import Task
 
 # A camera with a 60 degree field of view and a hand's breadth of baseline, so that depths can be reported.
 BASELINE = 0.12  # m
 FOCAL_PER_WIDTH = 0.866
 
 
-class ProceduralStereo(Dataset):
+class Procedural(Dataset):
     """The first `count` scenes of the series `seed`, rendered when they are asked for.
 
     Args:
@@ -41,23 +45,55 @@ class ProceduralStereo(Dataset):
         if not -self.count <= index < self.count:
             raise IndexError(index)
         index %= self.count
+        meta = {"source": "procedural", "seed": self.seed, "index": index}
+        return self._render(index, name=f"scene_{index:05d}", meta=meta)
+
+    @abstractmethod
+    def _render(self, index: int, **about: Any) -> Sample:
+        """Scene `index` as a Sample, with its name and meta."""
+
+
+class ProceduralStereo(Procedural):
+    """Pairs with their disparity."""
+
+    task = Task.STEREO
+
+    def _render(self, index: int, **about: Any) -> Sample:
         batch = render_stereo(self.seed, [index], self.size, self.config)
         return Sample(
-            name=f"scene_{index:05d}",
             images=(_bytes(batch.left[0]), _bytes(batch.right[0])),
             disparity=batch.disparity[0, 0].numpy(),
             valid=batch.valid[0, 0].numpy(),
             occluded=batch.occluded[0, 0].numpy(),
             camera=StereoCamera(focal=FOCAL_PER_WIDTH * self.size[1], baseline=BASELINE),
-            meta={"source": "procedural", "seed": self.seed, "index": index},
+            **about,
         )
+
+
+class ProceduralMotion(Procedural):
+    """Frames of layers that move, with their flow."""
+
+    task = Task.FLOW
+
+    def _render(self, index: int, **about: Any) -> Sample:
+        motion = render_motion(self.seed, [index], self.size, self.config)
+        return Sample(
+            images=tuple(_bytes(frame[0]) for frame in motion.frames),
+            flow=np.ascontiguousarray(motion.flow[0].permute(1, 2, 0).numpy()),
+            valid=np.ones(self.size, bool),
+            occluded=motion.occluded[0, 0].numpy(),
+            **about,
+        )
+
+
+SCENES: dict[Task, Callable[..., Procedural]] = {Task.STEREO: ProceduralStereo, Task.FLOW: ProceduralMotion}
 
 
 def _bytes(image: Float[Tensor, "3 h w"]) -> UInt8[np.ndarray, "h w 3"]:
     return np.ascontiguousarray((image * 255).round().byte().permute(1, 2, 0).numpy())
 
 
-def open_procedural(spec: str) -> ProceduralStereo:
+def open_procedural(spec: str, task: Task = Task.STEREO) -> Procedural:
     """Reads `COUNT[,seed=S][,size=HxW]`.
 
     Raises:
@@ -81,4 +117,6 @@ def open_procedural(spec: str) -> ProceduralStereo:
             raise UserError(f"procedural:{spec}: {part!r} is not seed=NUMBER or size=HEIGHTxWIDTH")
         else:
             raise unknown_name(f"option of procedural:{first}", key, ["seed", "size"])
-    return ProceduralStereo(int(first), **options)  # pyright: ignore[reportArgumentType]
+    if task not in SCENES:
+        raise UserError(f"procedural: renders {' and '.join(SCENES)}, not {task.value}: give a data set")
+    return SCENES[task](int(first), **options)

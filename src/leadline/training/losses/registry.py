@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from leadline.errors import unknown_name
+from leadline.errors import UserError, unknown_name
+from leadline.models.network import Task
 from leadline.training.options import check_options
 
 Function = Callable[..., Tensor]
@@ -22,43 +23,50 @@ class Kind(StrEnum):
 
     SUPERVISED = "supervised"  # prediction, truth, valid
     DISTRIBUTION = "distribution"  # scores, spacing, truth, valid
-    IMAGES = "images"  # prediction, left, right
+    IMAGES = "images"  # prediction, and the network's two images
     BOTH_VIEWS = "both views"  # left prediction, right prediction
+    OWN = "own"  # a value that the network itself works out in training, by its name
 
 
 @dataclass(frozen=True)
 class Entry:
     kind: Kind
     function: Function
+    tasks: frozenset[Task] = frozenset({Task.STEREO})
 
 
 _LOSSES: dict[str, Entry] = {}
-_GIVEN = {Kind.SUPERVISED: 3, Kind.DISTRIBUTION: 4, Kind.IMAGES: 3, Kind.BOTH_VIEWS: 2}
+_GIVEN = {Kind.SUPERVISED: 3, Kind.DISTRIBUTION: 4, Kind.IMAGES: 3, Kind.BOTH_VIEWS: 2, Kind.OWN: 1}
 
 
-def loss(name: str, kind: Kind = Kind.SUPERVISED) -> Callable[[F], F]:
-    """Gives a function the name under which recipes know it."""
+def loss(name: str, kind: Kind = Kind.SUPERVISED, tasks: Iterable[Task] = (Task.STEREO,)) -> Callable[[F], F]:
+    """Gives a function the name under which recipes know it, for the tasks that it suits."""
 
     def keep(function: F) -> F:
-        _LOSSES[name] = Entry(kind, function)
+        _LOSSES[name] = Entry(kind, function, frozenset(tasks))
         return function
 
     return keep
 
 
-def names() -> list[str]:
-    """The registered names, sorted."""
-    return sorted(_LOSSES)
+def names(task: Task | None = None) -> list[str]:
+    """The registered names, sorted; those of one task, or all."""
+    return sorted(name for name, entry in _LOSSES.items() if task is None or task in entry.tasks)
 
 
-def make_loss(name: str, **options: Any) -> Entry:
+def make_loss(name: str, task: Task = Task.STEREO, **options: Any) -> Entry:
     """A loss with its options set.
 
     Raises:
-        UserError: unknown name or option, or a value that the option does not take.
+        UserError: a name that is unknown or for other tasks, an unknown option, or a value that it does not take.
     """
     if name not in _LOSSES:
-        raise unknown_name("loss", name, names())
+        raise unknown_name("loss", name, names(task))
     entry = _LOSSES[name]
+    if task not in entry.tasks:
+        raise UserError(
+            f"loss {name} is for {' and '.join(sorted(entry.tasks))}: for {task.value} take one of "
+            f"{', '.join(names(task))}"
+        )
     options = check_options(f"loss {name}", entry.function, options, skip=_GIVEN[entry.kind])
-    return Entry(entry.kind, partial(entry.function, **options))
+    return Entry(entry.kind, partial(entry.function, **options), entry.tasks)

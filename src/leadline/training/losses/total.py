@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -11,8 +11,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
-from leadline.data.batch import StereoBatch
+from leadline.data.batch import Batch
 from leadline.errors import UserError
+from leadline.models.network import Task
 from leadline.training.losses.registry import Entry, Kind, make_loss
 
 
@@ -21,16 +22,18 @@ class Outputs:
     """What a network gives in training.
 
     Args:
-        predictions: disparities in px of the full image, coarse to fine; a smaller map is enlarged before it is
-            compared.
+        predictions: what the task asks for, coarse to fine, in units of the full image; a smaller map is enlarged
+            before it is compared.
         scores: match scores (b, planes, hq, wq), higher is more likely, plane k standing for k × spacing px.
         right: the disparity of the right view, for left-right consistency.
+        own: losses that the network itself works out, by name.
     """
 
-    predictions: list[Float[Tensor, "b 1 hp wp"]]
+    predictions: list[Float[Tensor, "b c hp wp"]]
     scores: Float[Tensor, "b planes hq wq"] | None = None
     spacing: float = 1.0
     right: Float[Tensor, "b 1 h w"] | None = None
+    own: dict[str, Float[Tensor, ""]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -66,15 +69,17 @@ class TotalLoss:
 
     Args:
         terms: for each its name and options, and `weight`, `over`, `gamma`, `scale_weights` as in a recipe.
-        max_disparity: px; truth at or beyond it is left out, as the network cannot give it.
+        max_disparity: px; truth at or beyond it is left out, as the network cannot give it; of stereo.
+        task: the network's.
 
     Raises:
         UserError: unknown name or option.
     """
 
-    def __init__(self, terms: Sequence[dict[str, Any]], max_disparity: float = float("inf")):
-        self.terms = [_term(**term) for term in terms]
+    def __init__(self, terms: Sequence[dict[str, Any]], max_disparity: float = float("inf"), task: Task = Task.STEREO):
+        self.terms = [_term(task=task, **term) for term in terms]
         self.max_disparity = max_disparity
+        self.task = task
 
     def needs(self, kind: Kind) -> bool:
         return any(term.entry.kind is kind for term in self.terms)
@@ -82,7 +87,7 @@ class TotalLoss:
     @property
     def needs_truth(self) -> bool:
         """Whether there is nothing to learn from pairs without truth."""
-        return all(term.entry.kind in (Kind.SUPERVISED, Kind.DISTRIBUTION) for term in self.terms)
+        return all(term.entry.kind in (Kind.SUPERVISED, Kind.DISTRIBUTION, Kind.OWN) for term in self.terms)
 
     @property
     def reaches_all(self) -> bool:
@@ -93,10 +98,12 @@ class TotalLoss:
             for term in self.terms
         )
 
-    def __call__(self, outputs: Outputs, batch: StereoBatch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+    def __call__(self, outputs: Outputs, batch: Batch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """The sum, and each term's share of it (detached) by name."""
-        valid = batch.valid & (batch.disparity < self.max_disparity)
-        size = (batch.left.shape[-2], batch.left.shape[-1])
+        valid = batch.valid
+        if self.task is Task.STEREO:
+            valid = valid & (batch.truth < self.max_disparity)
+        size = (batch.valid.shape[-2], batch.valid.shape[-1])
         predictions = [_enlarge(prediction.float(), size) for prediction in outputs.predictions]
         total = predictions[-1].new_zeros(())
         shares: dict[str, Tensor] = {}
@@ -110,23 +117,27 @@ class TotalLoss:
 def _value(
     term: Term,
     outputs: Outputs,
-    predictions: list[Float[Tensor, "b 1 h w"]],
-    batch: StereoBatch,
+    predictions: list[Float[Tensor, "b c h w"]],
+    batch: Batch,
     valid: Bool[Tensor, "b 1 h w"],
 ) -> Float[Tensor, ""]:
     call = term.entry.function
     if term.entry.kind is Kind.DISTRIBUTION:
         assert outputs.scores is not None
-        return call(outputs.scores.float(), outputs.spacing, batch.disparity, valid)
+        return call(outputs.scores.float(), outputs.spacing, batch.truth, valid)
+    if term.entry.kind is Kind.OWN:
+        if term.name not in outputs.own:
+            raise UserError(f"loss {term.name}: the network gives none of this name: leave it out")
+        return call(outputs.own[term.name])
     if term.entry.kind is Kind.BOTH_VIEWS:
         assert outputs.right is not None
         return call(predictions[-1], outputs.right.float())
     weights = term.weights(len(predictions))
     used = [(weight, prediction) for weight, prediction in zip(weights, predictions, strict=True) if weight > 0]
     if term.entry.kind is Kind.IMAGES:
-        values = [weight * call(prediction, batch.left, batch.right) for weight, prediction in used]
+        values = [weight * call(prediction, *batch.images) for weight, prediction in used]
     else:
-        values = [weight * call(prediction, batch.disparity, valid) for weight, prediction in used]
+        values = [weight * call(prediction, batch.truth, valid) for weight, prediction in used]
     return torch.stack(values).sum()
 
 
@@ -136,15 +147,16 @@ def _term(
     over: str = "all",
     gamma: float = 0.8,
     scale_weights: Sequence[float] | None = None,
+    task: Task = Task.STEREO,
     **options: Any,
 ) -> Term:
     per_scale = None if scale_weights is None else tuple(scale_weights)
     if per_scale is not None and not any(per_scale):
         raise UserError(f"loss {name}: scale_weights are all 0: leave the loss out")
-    return Term(name, make_loss(name, **options), weight, over, gamma, per_scale)
+    return Term(name, make_loss(name, task, **options), weight, over, gamma, per_scale)
 
 
-def _enlarge(prediction: Float[Tensor, "b 1 hp wp"], size: tuple[int, int]) -> Float[Tensor, "b 1 h w"]:
+def _enlarge(prediction: Float[Tensor, "b c hp wp"], size: tuple[int, int]) -> Float[Tensor, "b c h w"]:
     if prediction.shape[-2:] == size:
         return prediction
     return functional.interpolate(prediction, size, mode="bilinear", align_corners=False)
