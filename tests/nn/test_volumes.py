@@ -3,7 +3,7 @@ import pytest
 import torch
 from shared import shared_parity
 
-from leadline.nn.volumes import groupwise_correlation, shifted_planes
+from leadline.nn.volumes import concatenation_volume, groupwise_correlation, shifted_planes
 
 
 @pytest.mark.parametrize(("first", "count"), [(0, 1), (0, 4), (3, 3), (5, 6)])
@@ -41,3 +41,13 @@ def test_groupwise_correlation_is_the_mean_product():
                 if column >= d:
                     expected = (left[0, channels, :, column] * right[0, channels, :, column - d]).mean(0)
                 torch.testing.assert_close(volume[0, group, d, :, column], expected)
+
+
+def test_concatenation_by_a_loop():
+    left, right = torch.randn(2, 3, 4, 6), torch.randn(2, 3, 4, 6)
+    volume = concatenation_volume(left, right, 8)
+    expected = torch.zeros(2, 6, 8, 4, 6)
+    for d in range(6):
+        expected[:, :3, d, :, d:] = left[..., d:]
+        expected[:, 3:, d, :, d:] = right[..., : 6 - d]
+    assert torch.equal(volume, expected)

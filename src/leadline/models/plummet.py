@@ -9,6 +9,10 @@ Rules kept throughout, for NPUs and integer runtimes: BatchNorm after every conv
 gather, scatter or grid_sample. Learns from StereoNet (coarse 3-D filtering; Khamis et al., ECCV 2018), LightStereo
 (2-D aggregation with disparities as channels; Guo et al., 2024), CoEx (guidance by the left view; Bangunharcana et
 al., IROS 2021) and RAFT (convex upsampling).
+Every kind of part can be exchanged for another of leadline.nn by name (`Parts`): the kind of convolution, of residual
+unit, of attention, of the ways down and up, of normalisation and so on. What is said above holds for the defaults.
+Two exchanges have names of their own: plummet-snn, whose encoder spikes, and plummet-b, whose 3x3 convolutions have
+one bit.
 Shapes: b batch, h w image, planes = max_disparity / 4.
 """
 
@@ -22,17 +26,30 @@ from torch import Tensor, nn
 from leadline.errors import UserError
 from leadline.models.network import Network, Task
 from leadline.models.registry import register
-from leadline.nn.conv import ConvBN, Residual
+from leadline.nn.conv import ConvBN
 from leadline.nn.convex_upsample import convex_upsample
 from leadline.nn.correlation import correlation_volume
 from leadline.nn.imagenet import ImageNetNormalize
 from leadline.nn.plane_conv import PlaneConv
 from leadline.nn.regression import local_soft_argmin, soft_argmin
+from leadline.nn.spiking import decode_mean, direct_code, latency_code, rate_code
+from leadline.nn.units import (
+    Parts,
+    attention_units,
+    context_units,
+    conv_unit,
+    doubling,
+    make_filter,
+    residual_unit,
+    swap_activations,
+    swap_norms,
+)
+from leadline.nn.volumes import concatenation_volume
 
 
 @dataclass(frozen=True)
-class PlummetConfig:
-    """Widths are channels at the resolution named."""
+class PlummetConfig(Parts):
+    """Widths are channels at the resolution named; `Parts` has the kinds of the parts."""
 
     max_disparity: int = 192  # px, multiple of 8; larger disparities cannot be predicted
     stem: int = 16  # at 1/2
@@ -47,11 +64,14 @@ class PlummetConfig:
     depth: int = 1  # residual units per stage
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.max_disparity % 8 or not 16 <= self.max_disparity <= 1024:
             raise UserError(
                 f"plummet: max_disparity {self.max_disparity} must be a multiple of 8 (whole planes at 1/8 "
                 "resolution) from 16 to 1024"
             )
+        if self.volume == "concatenation" and self.coarse_groups % 2:
+            raise UserError(f"plummet: coarse_groups ({self.coarse_groups}) must be even for volume concatenation")
         if self.eighth % self.coarse_groups:
             raise UserError(
                 f"plummet: eighth ({self.eighth}) must be a multiple of coarse_groups ({self.coarse_groups})"
@@ -65,14 +85,19 @@ class Encoder(nn.Module):
         super().__init__()
         self.stem = ConvBN(3, config.stem, stride=2)
         self.quarter = nn.Sequential(
-            ConvBN(config.stem, config.quarter, stride=2), *(Residual(config.quarter) for _ in range(config.depth - 1)),
-            ConvBN(config.quarter, config.quarter),
-        )  # fmt: skip
+            conv_unit(config, config.stem, config.quarter, stride=2),
+            *(residual_unit(config, config.quarter) for _ in range(config.depth - 1)),
+            conv_unit(config, config.quarter, config.quarter),
+        )
         self.eighth = nn.Sequential(
-            ConvBN(config.quarter, config.eighth, stride=2), *(Residual(config.eighth) for _ in range(config.depth))
+            conv_unit(config, config.quarter, config.eighth, stride=2),
+            *(residual_unit(config, config.eighth) for _ in range(config.depth)),
+            *attention_units(config, config.eighth, of_views=True),
         )
         self.down_to_quarter = ConvBN(config.eighth, config.quarter, kernel=1, relu=False)
-        self.fuse = ConvBN(config.quarter, config.quarter)
+        self.double_to_quarter = doubling(config, config.quarter)
+        self.join = nn.ReLU()
+        self.fuse = conv_unit(config, config.quarter, config.quarter)
         self.match_quarter = ConvBN(config.quarter, config.matching, kernel=1, relu=False)
         self.match_eighth = ConvBN(config.eighth, config.eighth, kernel=1, relu=False)
 
@@ -80,16 +105,16 @@ class Encoder(nn.Module):
         half = self.stem(image)
         quarter = self.quarter(half)
         eighth = self.eighth(quarter)
-        fused = self.fuse(F.relu(quarter + _double(self.down_to_quarter(eighth))))
+        fused = self.fuse(self.join(quarter + self.double_to_quarter(self.down_to_quarter(eighth), quarter)))
         return half, fused, eighth, self.match_quarter(fused), self.match_eighth(eighth)
 
 
 class CoarseFilter(nn.Module):
     """Cleans the grouped correlation at 1/8 along disparity and space; one score per plane."""
 
-    def __init__(self, planes: int, groups: int, layers: int):
+    def __init__(self, planes: int, groups: int, layers: int, kind: str = "plane"):
         super().__init__()
-        self.layers = nn.ModuleList(PlaneConv(planes, groups, groups) for _ in range(layers))
+        self.layers = nn.ModuleList(make_filter(kind, planes, groups) for _ in range(layers))
         self.score = PlaneConv(planes, groups, 1, relu=False)
 
     def forward(self, volume: Float[Tensor, "b pg h w"]) -> Float[Tensor, "b p h w"]:
@@ -110,15 +135,17 @@ class Aggregation(nn.Module):
             config.hidden_sixteenth,
         )
         self.enter = ConvBN(planes + config.quarter, quarter, kernel=1)
-        self.down_eighth = ConvBN(quarter, eighth, stride=2)
+        self.down_eighth = conv_unit(config, quarter, eighth, stride=2)
         self.join_eighth = ConvBN(eighth + planes // 2 + config.eighth, eighth, kernel=1)
-        self.at_eighth = nn.Sequential(*(Residual(eighth) for _ in range(config.depth)))
-        self.down_sixteenth = ConvBN(eighth, sixteenth, stride=2)
-        self.at_sixteenth = nn.Sequential(*(Residual(sixteenth) for _ in range(config.depth + 1)))
+        self.at_eighth = _stage(config, eighth, config.depth)
+        self.down_sixteenth = conv_unit(config, eighth, sixteenth, stride=2)
+        self.at_sixteenth = _stage(config, sixteenth, config.depth + 1, *context_units(config, sixteenth))
         self.up_eighth = ConvBN(sixteenth, eighth, kernel=1, relu=False)
-        self.out_eighth = nn.Sequential(*(Residual(eighth) for _ in range(config.depth)))
+        self.double_to_eighth = doubling(config, eighth)
+        self.out_eighth = _stage(config, eighth, config.depth)
         self.up_quarter = ConvBN(eighth, quarter, kernel=1, relu=False)
-        self.out_quarter = ConvBN(quarter, quarter)
+        self.double_to_quarter = doubling(config, quarter)
+        self.out_quarter = conv_unit(config, quarter, quarter)
         self.score = ConvBN(quarter, planes, relu=False)
 
     def forward(
@@ -132,9 +159,15 @@ class Aggregation(nn.Module):
         eighth = self.join_eighth(torch.cat([self.down_eighth(quarter), coarse, guide_eighth], 1))
         eighth = self.at_eighth(eighth)
         sixteenth = self.at_sixteenth(self.down_sixteenth(eighth))
-        eighth = self.out_eighth(F.relu(eighth + _double(self.up_eighth(sixteenth))))
-        quarter = self.out_quarter(F.relu(quarter + _double(self.up_quarter(eighth))))
+        eighth = self.out_eighth(F.relu(eighth + self.double_to_eighth(self.up_eighth(sixteenth), eighth)))
+        quarter = self.out_quarter(F.relu(quarter + self.double_to_quarter(self.up_quarter(eighth), quarter)))
         return self.score(quarter)
+
+
+def _stage(config: PlummetConfig, channels: int, count: int, *more: nn.Module) -> nn.Sequential:
+    """Residual units, and what looks farther after them."""
+    units = (residual_unit(config, channels) for _ in range(count))
+    return nn.Sequential(*units, *attention_units(config, channels), *more)
 
 
 class Plummet(Network):
@@ -149,24 +182,27 @@ class Plummet(Network):
         self.planes = config.max_disparity // 4
         self.normalize = ImageNetNormalize()
         self.encoder = Encoder(config)
-        self.coarse = CoarseFilter(self.planes // 2, config.coarse_groups, config.coarse_layers)
+        self.coarse = CoarseFilter(self.planes // 2, config.coarse_groups, config.coarse_layers, config.filter)
         self.aggregation = Aggregation(config)
         self.correlation_weight = nn.Parameter(torch.tensor(1.0))
         self.detail = ConvBN(config.stem, config.stem, stride=2)
-        self.guide = ConvBN(config.quarter + config.stem, 32)
+        self.guide = conv_unit(config, config.quarter + config.stem, 32)
         self.upsample_weights = ConvBN(32, 9 * 16, kernel=1, relu=False)
         self.register_buffer("refine_planes", _between_planes(self.planes), persistent=False)
+        if config.volume == "concatenation":  # half of the volume's channels from either view
+            self.before_concatenation = ConvBN(config.eighth, config.coarse_groups // 2, kernel=1, relu=False)
+        swap_norms(self, config.norm)
+        swap_activations(self.encoder, config)
 
     def forward_scores(
         self, left: Float[Tensor, "b 3 h w"], right: Float[Tensor, "b 3 h w"]
     ) -> tuple[list[Float[Tensor, "b 1 h w"]], Float[Tensor, "b p hq wq"], float]:
         """Predictions as `forward_all`, the scores of the planes at 1/4 before softmax, and px between planes."""
         self.check_size(*left.shape[-2:])
-        features = self.encoder(self.normalize(torch.cat([left, right])))
+        features = self._encode(torch.cat([left, right]))
         (half, _), (fused, _), (eighth, _), (match_l, match_r), (coarse_l, coarse_r) = (f.chunk(2) for f in features)
         correlation = correlation_volume(match_l, match_r, self.planes)
-        coarse_volume = correlation_volume(coarse_l, coarse_r, self.planes // 2, self.config.coarse_groups)
-        coarse_scores = self.coarse(coarse_volume)
+        coarse_scores = self.coarse(self._coarse_volume(coarse_l, coarse_r))
         scores = self.correlation_weight * correlation + _double(F.conv2d(coarse_scores, self.refine_planes))
         scores = scores + self.aggregation(scores, coarse_scores, fused, eighth)
         disparity = local_soft_argmin(scores, spacing=4.0)
@@ -182,6 +218,25 @@ class Plummet(Network):
         self, left: Float[Tensor, "b 3 h w"], right: Float[Tensor, "b 3 h w"]
     ) -> list[Float[Tensor, "b 1 h w"]]:
         return self.forward_scores(left, right)[0]
+
+    def _encode(self, images: Float[Tensor, "b 3 h w"]) -> tuple[Tensor, ...]:
+        """The encoder's features; of a spiking one, their means over time."""
+        config = self.config
+        if config.neuron == "relu":
+            return self.encoder(self.normalize(images))
+        code = {"direct": direct_code, "rate": rate_code, "latency": latency_code}[config.coding]
+        features = self.encoder(self.normalize(code(images, config.time_steps)))
+        return tuple(decode_mean(feature, config.time_steps) for feature in features)
+
+    def _coarse_volume(
+        self, left: Float[Tensor, "b c h w"], right: Float[Tensor, "b c h w"]
+    ) -> Float[Tensor, "b pg h w"]:
+        """The volume at 1/8, plane by plane."""
+        planes, groups = self.planes // 2, self.config.coarse_groups
+        if self.config.volume == "correlation":
+            return correlation_volume(left, right, planes, groups)
+        left, right = self.before_concatenation(torch.cat([left, right])).chunk(2)
+        return concatenation_volume(left, right, planes).transpose(1, 2).flatten(1, 2)
 
 
 def _between_planes(planes: int) -> Float[Tensor, "p p2 1 1"]:
@@ -215,3 +270,15 @@ def plummet_m(**config) -> Plummet:
         "hidden_quarter": 64, "hidden_eighth": 96, "hidden_sixteenth": 160, "depth": 2,
     }  # fmt: skip
     return Plummet(PlummetConfig(**{**wide, **config}))
+
+
+@register("plummet-snn")
+def plummet_snn(**config) -> Plummet:
+    """plummet-s with an encoder of leaky integrate-and-fire neurons over 4 time steps."""
+    return Plummet(PlummetConfig(**{"neuron": "lif", **config}))
+
+
+@register("plummet-b")
+def plummet_b(**config) -> Plummet:
+    """plummet-s with 3x3 convolutions of one bit; the first, the last, and those that halve or mix stay in float."""
+    return Plummet(PlummetConfig(**{"conv": "binary", "residual": "binary", **config}))

@@ -7,12 +7,23 @@ from torch import Tensor, nn
 class ConvBN(nn.Sequential):
     """3x3 (or k x k) convolution, BatchNorm, and ReLU unless told otherwise.
 
-    Shapes: (b, in, h, w) -> (b, out, ceil(h / stride), ceil(w / stride)). MACs: in * out * k^2 per output pixel.
+    Shapes: (b, in, h, w) -> (b, out, ceil(h / stride), ceil(w / stride)).
+    MACs: in * out * k^2 / groups per output pixel.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel: int = 3, stride: int = 1, relu: bool = True):
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int = 3,
+        stride: int = 1,
+        relu: bool = True,
+        dilation: int = 1,
+        groups: int = 1,
+    ):
+        padding = dilation * (kernel // 2)
         layers: list[nn.Module] = [
-            nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, bias=False),
+            nn.Conv2d(in_channels, out_channels, kernel, stride, padding, dilation, groups, bias=False),
             nn.BatchNorm2d(out_channels),
         ]
         if relu:
@@ -21,7 +32,10 @@ class ConvBN(nn.Sequential):
 
 
 class Residual(nn.Module):
-    """Two 3x3 convolutions beside an identity, ReLU after the sum (He et al., "Deep Residual Learning", CVPR 2016)."""
+    """Two 3x3 convolutions beside an identity, ReLU after the sum (He et al., "Deep Residual Learning", CVPR 2016).
+
+    Shapes: (b, c, h, w) -> the same. MACs: 18 * c^2 per pixel.
+    """
 
     def __init__(self, channels: int):
         super().__init__()

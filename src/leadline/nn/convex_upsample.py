@@ -1,4 +1,6 @@
-"""Learned upsampling of a one-channel map."""
+"""Learned upsampling of a map of few channels: disparity, depth or flow."""
+
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -7,24 +9,31 @@ from torch import Tensor
 
 
 def convex_upsample(
-    coarse: Float[Tensor, "b 1 h w"], weights: Float[Tensor, "b k hw_ ww_"], factor: int
-) -> Float[Tensor, "b 1 fh fw"]:
+    coarse: Float[Tensor, "b c h w"],
+    weights: Float[Tensor, "b k hw_ ww_"],
+    factor: int,
+    edge: Literal["replicate", "zeros"] = "replicate",
+) -> Float[Tensor, "b c fh fw"]:
     """Each fine pixel is a convex combination of the 3x3 coarse values round it (Teed and Deng, RAFT, ECCV 2020).
 
     Args:
-        coarse: values in their final unit (they are not scaled).
-        weights: logits, (b, 9 * factor^2, h, w), the neighbour changing slowest; softmax is taken here.
+        coarse: values in their final unit (they are not scaled: a flow at 1/4 is multiplied by 4 before).
+        weights: logits, (b, 9 * factor^2, h, w), the neighbour changing slowest; softmax is taken here. All channels
+            share them.
+        edge: what stands beyond the coarse map; RAFT's own code has zeros there.
     """
     parts = weights.chunk(9, 1)
     peak = parts[0]
     for part in parts[1:]:
         peak = torch.maximum(peak, part)
     h, w = coarse.shape[-2:]
-    padded = F.pad(coarse, (1, 1, 1, 1), mode="replicate")
-    total, value = torch.zeros_like(peak), torch.zeros_like(peak)
+    padded = F.pad(coarse, (1, 1, 1, 1), mode="replicate" if edge == "replicate" else "constant")
+    channels = [padded] if padded.shape[1] == 1 else padded.split(1, 1)  # converters fail on a split into one part
+    total, values = torch.zeros_like(peak), [torch.zeros_like(peak) for _ in channels]
     for i, part in enumerate(parts):
         share = torch.exp(part - peak)
         row, column = divmod(i, 3)
-        value = value + share * padded[:, :, row : row + h, column : column + w]
+        shifted = [channel[:, :, row : row + h, column : column + w] for channel in channels]
+        values = [value + share * neighbour for value, neighbour in zip(values, shifted, strict=True)]
         total = total + share
-    return F.pixel_shuffle(value / total, factor)
+    return F.pixel_shuffle(torch.cat([value / total for value in values], 1), factor)

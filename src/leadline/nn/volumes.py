@@ -38,3 +38,18 @@ def groupwise_correlation(
         moved = shifted_planes(right, first, min(at_once, planes - first)).unflatten(2, (groups, -1))
         volume.append((left_groups * moved).mean(3))
     return torch.cat(volume).permute(1, 2, 0, 3, 4)
+
+
+def concatenation_volume(
+    left: Float[Tensor, "b c h w"], right: Float[Tensor, "b c h w"], planes: int
+) -> Float[Tensor, "b c2 planes h w"]:
+    """The left features over the right ones moved by each disparity 0 .. planes - 1; what matches is learned after it.
+
+    Columns < d of plane d, which the right view does not reach, are 0 in both halves. MACs: none; memory: 2 * c *
+    planes per pixel.
+
+    Source: Kendall et al., "End-to-End Learning of Geometry and Context for Deep Stereo Regression", ICCV 2017.
+    """
+    moved = shifted_planes(right, 0, planes)
+    reached = shifted_planes(torch.ones_like(left[:, :1]), 0, planes)
+    return torch.cat([left * reached, moved], 2).permute(1, 2, 0, 3, 4)

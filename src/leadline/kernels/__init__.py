@@ -1,0 +1,1 @@
+"""Compiled kernels: a binary convolution of packed bits."""
