@@ -7,7 +7,15 @@ saved, loaded, trained on, exported and measured like any other network.
 from importlib import import_module
 from typing import Any
 
-_WHERE: dict[str, str] = {}  # public name -> module; imported when first used
+_WHERE: dict[str, str] = {
+    "quantize": "leadline.compress.quantization",
+    "write_scales": "leadline.compress.scale_file",
+    "sensitivity": "leadline.compress.sensitivities",
+    "to_spiking": "leadline.compress.spiking",
+    "distill": "leadline.compress.distillation",
+    "prune": "leadline.compress.pruning",
+    "share": "leadline.compress.sharing",
+}  # public name -> module; imported when first used
 
 __all__ = [*_WHERE]
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from leadline.errors import UserError, unknown_name
 from leadline.models import Network
+from leadline.surgeries.bundle import bundle, unbundle
 
 Record = dict[str, Any]
 Tensors = dict[str, Tensor]
@@ -31,11 +32,13 @@ class Surgery:
         pack: `pack(network, record, tensors) -> tensors` writes what the surgery made small in few bytes (several
             weights to a byte, indices, zeros left out). None: tensors are stored as they are.
         unpack: takes `pack` back, bit by bit, for a network that has been replayed.
+        bundle: whether a file with it is stored as one entropy-coded block (see `bundle.py`).
     """
 
     replay: Callable[..., Network]
     pack: Callable[[Network, Record, Tensors], Tensors] | None = None
     unpack: Callable[[Network, Record, Tensors], Tensors] | None = None
+    bundle: bool = False
 
 
 def add_surgery(kind: str, surgery: Surgery) -> None:
@@ -61,11 +64,14 @@ def replay(network: Network, records: list[Record], where: str) -> Network:
 
 def pack(network: Network, tensors: Tensors) -> Tensors:
     """The tensors of a network as they are stored."""
-    for record in getattr(network, "surgeries", []):
+    records = getattr(network, "surgeries", [])
+    for record in records:
         surgery = _surgery(record, network.name)
         if surgery.pack is not None:
             tensors = surgery.pack(network, record, tensors)
-    return tensors
+    is_bundled = any(_surgery(record, network.name).bundle for record in records)
+    is_bundled &= all(record.get("coding") != "plain" for record in records)
+    return bundle(tensors) if is_bundled else tensors
 
 
 def unpack(network: Network, tensors: Tensors, where: str) -> Tensors:
@@ -74,6 +80,10 @@ def unpack(network: Network, tensors: Tensors, where: str) -> Tensors:
     Raises:
         UserError: stored tensors that cannot be unpacked.
     """
+    try:
+        tensors = unbundle(tensors)
+    except (KeyError, IndexError, ValueError, TypeError) as error:
+        raise UserError(f"{where}: its tensors are damaged: copy it again") from error
     for record in reversed(network.surgeries):
         surgery = _surgery(record, where)
         if surgery.unpack is not None:

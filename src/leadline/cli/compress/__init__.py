@@ -6,7 +6,13 @@ import click
 
 from leadline.cli.main import Table
 
-COMPRESSIONS: dict[str, str] = {}
+COMPRESSIONS: dict[str, str] = {
+    "quantize": "8, 4 and 1 bit; static, dynamic, quantisation-aware.",
+    "spike": "An encoder of spiking neurons, without training.",
+    "distill": "Train a network with a teacher beside the truth, or without.",
+    "prune": "Weights, vectors, kernels or filters that are not needed.",
+    "share": "Few values per layer, entropy-coded on disk.",
+}
 
 
 class Compressions(Table):

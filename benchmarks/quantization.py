@@ -1,0 +1,215 @@
+"""What quantisation costs and what it gives: the table of docs/quantization.md.
+
+    python benchmarks/quantization.py --data folder:/data/samples [--models plummet-s ...] [--steps 300] [--latency]
+
+Every model × {float, static int8 symmetric and asymmetric, dynamic int8, QAT int8, W4A8, W4A4, 1 bit} is made, and its
+EPE and D1 measured on real and on procedural pairs, and its bytes on disk. With --latency every variant is exported to
+ONNX and TFLite as well and timed there, in turns. Rows are written as they are done, and what stands in the table
+already is not made again: the same command goes on after an interruption. A model without weights is left out.
+Writes benchmarks/results/quantization.csv.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import sys
+from pathlib import Path
+from typing import Any
+
+import leadline
+from leadline.cli.options import parse_size
+from leadline.compress import quantize
+from leadline.errors import UserError
+from leadline.files import write_whole
+from leadline.machine import describe_machine, one_line
+from leadline.predict import NetworkPredictor
+from leadline.zoo import find_checkpoint
+
+ROOT = Path(__file__).parent.parent
+CSV = ROOT / "benchmarks" / "results" / "quantization.csv"
+PROCEDURAL = "procedural:8,seed=92000000,size=256x512"  # scenes that nothing else sees
+RUNTIMES = ("onnx", "tflite")
+
+VARIANTS: dict[str, dict[str, Any] | None] = {
+    "float": None,
+    "static int8 symmetric": {"scheme": "symmetric"},
+    "static int8 asymmetric": {},
+    "static int8, all outputs": {"outputs": "all"},
+    "static int8, mse": {"observer": "mse"},
+    "static int8, histogram": {"observer": "histogram"},
+    "static int8, percentile": {"observer": "percentile"},
+    "static int8, kl": {"observer": "kl"},
+    "dynamic int8": {"mode": "dynamic"},
+    "int8 weights only": {"weights_only": True},
+    "QAT int8": {"mode": "qat"},
+    "W4A8 nearest": {"bits": 4, "rounding": "nearest", "observer": "mse"},
+    "W4A8": {"bits": 4, "observer": "mse"},
+    "W4A8 QAT": {"bits": 4, "observer": "mse", "mode": "qat"},
+    "W4A4": {"bits": 4, "activation_bits": 4, "observer": "mse"},
+    "W4A4 QAT": {"bits": 4, "activation_bits": 4, "observer": "mse", "mode": "qat"},
+    "1 bit": {"bits": 1, "observer": "mse", "mode": "qat"},
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, metavar="FORMAT:PATH", help="real pairs with ground truth")
+    parser.add_argument("--models", nargs="+", default=["plummet-s", "plummet-m", "mobilestereonet-2d"])
+    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
+    parser.add_argument("--steps", type=int, default=300, help="of training, for those that are trained")
+    parser.add_argument("--limit", type=int, help="only so many real pairs")
+    parser.add_argument("--size", default="384x1248", metavar="HxW", help="of the exported models and the timed pair")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--latency", action="store_true", help="export and time each variant too")
+    parser.add_argument("--work", type=Path, default=Path("runs/quantization"), help="checkpoints, runs, artifacts")
+    options = parser.parse_args()
+    rows = read()
+    for model in options.models:
+        try:
+            network = leadline.load(model, "cpu").network  # type: ignore[attr-defined]
+        except UserError as error:
+            print(f"left out: {error}", file=sys.stderr)
+            continue
+        for variant in options.variants:
+            key = f"{model}/{variant}/{options.steps if is_trained(variant) else 0}"
+            if key not in rows:
+                print(key, file=sys.stderr, flush=True)
+                rows[key] = measure(network, model, variant, options)
+                write(rows)
+            if options.latency and not rows[key].get("onnx_ms"):
+                rows[key] |= latencies(checkpoint(model, variant, options), options)
+                write(rows)
+    print(table(rows))
+
+
+def is_trained(variant: str) -> bool:
+    return (VARIANTS[variant] or {}).get("mode") == "qat"
+
+
+def slug(text: str) -> str:
+    return text.replace(" ", "-").replace(",", "")
+
+
+def checkpoint(model: str, variant: str, options: argparse.Namespace) -> Path:
+    if VARIANTS[variant] is None:
+        return find_checkpoint(model)
+    steps = f"-{options.steps}" if is_trained(variant) else ""
+    return options.work / f"{slug(model)}-{slug(variant)}{steps}.safetensors"
+
+
+def measure(network: Any, model: str, variant: str, options: argparse.Namespace) -> dict[str, Any]:
+    """One row: the variant is made where it is not there yet, and measured."""
+    path, how = checkpoint(model, variant, options), VARIANTS[variant]
+    if not path.is_file() and how is not None:
+        training = {}
+        if is_trained(variant):
+            training = {"finetune": recipe(how.get("bits", 8), options), "folder": path.with_suffix("")}
+        leadline.save(quantize(network, **how, **training), path)
+    predictor = leadline.load(path, "cpu")
+    assert isinstance(predictor, NetworkPredictor)
+    row: dict[str, Any] = {
+        "model": model, "variant": variant, "steps": options.steps if is_trained(variant) else 0,
+        "bytes": path.stat().st_size,
+    }  # fmt: skip
+    for name, data, limit in (("real", options.data, options.limit), ("procedural", PROCEDURAL, None)):
+        results = leadline.evaluate({"it": predictor}, data, limit=limit)
+        mean = results.over_samples("it")
+        row |= {f"{name}_epe_px": round(mean["epe"], 4), f"{name}_d1_percent": round(mean["d1"], 3)}
+        row[f"{name}_samples"] = len(results.rows)
+    return row | {f"{runtime}_{what}": "" for runtime in RUNTIMES for what in ("ms", "bytes", "status")}
+
+
+def recipe(bits: int, options: argparse.Namespace) -> dict[str, Any]:
+    """Training on procedural scenes; the fewer the bits, the larger the steps."""
+    rate = {8: 5e-5, 4: 2e-4, 1: 1e-3}[bits]
+    return {
+        "name": "quantized",
+        "network": {"name": "filled-in"},
+        "data": [{"source": "procedural", "scenes": {"max_disparity": 188}}],
+        "crop": [160, 320],
+        "render_size": [224, 448],
+        "batch": 8,
+        "reuse": 3,
+        "steps": options.steps,
+        "seed": 21,
+        "augment": {"brightness": 0.1, "contrast": 0.15, "saturation": 0.2, "asymmetric": 0.3, "occluders": 0.2},
+        "losses": [
+            {"name": "smooth_l1", "weight": 0.5, "over": "all"},
+            {"name": "disparity_cross_entropy", "weight": 1.0, "diversity": 0.5},
+        ],
+        "optimizer": {"name": "adamw", "lr": rate, "weight_decay": 1e-4},
+        "schedule": {"name": "cosine", "warmup": min(30, options.steps // 5)},
+        "precision": "bf16",
+        "ema": 0.99,
+        "clip": 1.0,
+        "threads": options.threads,
+        "workers": 1,
+        "checkpoint": {"every": 50},
+        "log": {"every": 20, "images_every": 0},
+    }
+
+
+def latencies(path: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Milliseconds in each runtime, whole prediction, median; what a target refuses stands there with its status."""
+    size, found = parse_size(options.size), {}
+    network = leadline.load(path, "cpu").network  # type: ignore[attr-defined]
+    folders = {}
+    for runtime in RUNTIMES:
+        try:
+            artifact = leadline.export(network, runtime, options.work / path.stem, size)
+        except UserError as error:
+            found |= {f"{runtime}_ms": "–", f"{runtime}_bytes": "", f"{runtime}_status": str(error)[:120]}
+            continue
+        found |= {
+            f"{runtime}_bytes": artifact.manifest.bytes,
+            f"{runtime}_status": artifact.manifest.verification["status"],
+        }
+        folders[runtime] = str(artifact.folder)
+    timed = leadline.benchmark(list(folders.values()), size=size, threads=options.threads, rounds=options.rounds)
+    for runtime, row in zip(folders, timed.rows, strict=True):
+        found[f"{runtime}_ms"] = row.median_ms
+    return found
+
+
+def read() -> dict[str, dict[str, Any]]:
+    if not CSV.is_file():
+        return {}
+    with CSV.open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    machine = describe_machine()
+    return {f"{r['model']}/{r['variant']}/{r['steps']}": {k: v for k, v in r.items() if k not in machine} for r in rows}
+
+
+def write(rows: dict[str, dict[str, Any]]) -> None:
+    machine = describe_machine()
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, [*next(iter(rows.values())), *machine], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(row | machine for row in rows.values())
+    write_whole(CSV, text.getvalue().encode())
+
+
+def table(rows: dict[str, dict[str, Any]]) -> str:
+    """The table as the page shows it; losses are relative to the model's float row."""
+    lines = [
+        "| model | variant | steps | kB | smaller | EPE real | loss | D1 real | EPE procedural | loss "
+        "| ONNX ms | TFLite ms |",
+        "| --- | --- |" + " ---: |" * 10,
+    ]
+    for row in rows.values():
+        base = rows.get(f"{row['model']}/float/0", row)
+        losses = [f"{100 * (float(row[k]) / float(base[k]) - 1):+.1f} %" for k in ("real_epe_px", "procedural_epe_px")]
+        lines.append(
+            f"| {row['model']} | {row['variant']} | {row['steps']} | {int(row['bytes']) / 1e3:.0f} | "
+            f"{int(base['bytes']) / int(row['bytes']):.1f} × | {float(row['real_epe_px']):.3f} | {losses[0]} | "
+            f"{float(row['real_d1_percent']):.2f} | {float(row['procedural_epe_px']):.3f} | {losses[1]} | "
+            f"{row.get('onnx_ms') or ''} | {row.get('tflite_ms') or ''} |"
+        )
+    return "\n".join([*lines, "", f"Measured on: {one_line(describe_machine())}."])
+
+
+if __name__ == "__main__":
+    main()

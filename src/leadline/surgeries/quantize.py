@@ -1,0 +1,184 @@
+"""Quantisation as a surgery: BatchNorms folded into the convolutions before them, layers of 8, 4 and 1 bit.
+
+Its record says, by the layers' names, how each tensor is quantised; scales and zero points are tensors of the
+checkpoint. Weights are stored as they are computed with: a byte each, two to a byte at 4 bit, eight to a byte at 1 bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from leadline.models import Network
+from leadline.nn.quantize.affine import from_codes, to_codes
+from leadline.nn.quantize.binary import BinaryConv2d
+from leadline.nn.quantize.layers import Numbers, QuantizedLayer, quantized
+from leadline.nn.quantize.pack import pack_bits, pack_nibbles, unpack_bits, unpack_nibbles
+from leadline.surgeries.registry import Record, Surgery, Tensors, add_surgery
+
+KIND = "quantize"
+SCALES, ZERO_POINTS = "quantizers.scale", "quantizers.zero_point"  # of tensors with one each, in the record's order
+
+
+def layer_record(weight: Numbers, input: Numbers | None, output: Numbers | None) -> dict[str, Any]:
+    """How one layer is quantised, as plain values."""
+    parts = {"weight": weight, "input": input, "output": output}
+    return {name: asdict(numbers) for name, numbers in parts.items() if numbers is not None}
+
+
+def quantize_layers(
+    network: Network, layers: Record, folded: list[list[str]], binary: Record | None = None, **about: Any
+) -> Network:
+    """Gives the network the structure of the record, in place; weights go along.
+
+    Args:
+        layers: name -> `layer_record`.
+        folded: [convolution, BatchNorm after it], by name.
+        binary: name -> {"shortcut": bool}, of the layers of 1 bit.
+        about: what else stands in the record, for people.
+
+    Raises:
+        AttributeError, KeyError, ValueError: the record does not fit.
+    """
+    for conv, norm in folded:
+        fold_batchnorm(network, conv, norm)
+    for name, how in layers.items():
+        numbers = {part: Numbers(**how[part]) if part in how else None for part in ("weight", "input", "output")}
+        assert numbers["weight"] is not None
+        new = quantized(network.get_submodule(name), numbers["weight"], numbers["input"], numbers["output"])
+        replace_module(network, name, new)
+    for name, how in (binary or {}).items():
+        replace_module(network, name, _binary(network.get_submodule(name), **how))
+    return network
+
+
+def fold_batchnorm(network: nn.Module, conv: str, norm: str) -> None:
+    """The BatchNorm becomes part of the convolution; in its place is an Identity."""
+    layer, batchnorm = network.get_submodule(conv), network.get_submodule(norm)
+    transposed = isinstance(layer, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d)
+    weight, bias = fuse_conv_bn_weights(
+        layer.weight, layer.bias, batchnorm.running_mean, batchnorm.running_var, batchnorm.eps,  # type: ignore[arg-type]
+        batchnorm.weight, batchnorm.bias, transposed,  # type: ignore[arg-type]
+    )  # fmt: skip
+    layer.weight, layer.bias = nn.Parameter(weight.detach()), nn.Parameter(bias.detach())
+    replace_module(network, norm, nn.Identity())
+
+
+def _binary(layer: nn.Module, shortcut: bool) -> BinaryConv2d:
+    if type(layer) is not nn.Conv2d:
+        raise ValueError(f"a {type(layer).__name__} has no form of 1 bit")
+    new = BinaryConv2d(
+        layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding, layer.dilation,  # type: ignore[arg-type]
+        layer.groups, layer.bias is not None, shortcut,
+    )  # fmt: skip
+    with torch.no_grad():
+        new.weight.copy_(layer.weight)
+        if layer.bias is not None and new.bias is not None:
+            new.bias.copy_(layer.bias)
+        new.fit_scale()
+    return new.to(layer.weight.device)
+
+
+def replace_module(network: nn.Module, name: str, new: nn.Module) -> None:
+    """Puts a module in the place, or places, of another."""
+    old = network.get_submodule(name)
+    for place, module in list(network.named_modules(remove_duplicate=False)):
+        if module is old:
+            parent, _, child = place.rpartition(".")
+            setattr(network.get_submodule(parent), child, new)
+
+
+def quantized_layers(network: nn.Module) -> dict[str, QuantizedLayer]:
+    """The quantised layers by name."""
+    return {name: module for name, module in network.named_modules() if isinstance(module, QuantizedLayer)}
+
+
+def binary_layers(network: nn.Module) -> dict[str, BinaryConv2d]:
+    """The layers of 1 bit by name."""
+    return {name: module for name, module in network.named_modules() if isinstance(module, BinaryConv2d)}
+
+
+def _quantizers(record: Record) -> list[tuple[str, dict[str, Any]]]:
+    return [
+        (f"{name}.{part}_quantizer", how[part])
+        for name, how in record["layers"].items()
+        for part in ("weight", "input", "output")
+        if part in how and not how[part]["dynamic"]
+    ]
+
+
+def _pack(network: Network, record: Record, tensors: Tensors) -> Tensors:
+    tensors = dict(tensors)
+    for quantizer, _ in _quantizers(record):
+        tensors[f"{quantizer}.scale"] = tensors[f"{quantizer}.scale"] * torch.exp2(tensors.pop(f"{quantizer}.stretch"))
+    for name in record["layers"]:
+        layer, key = _layer(network, name), f"{name}.weight"
+        scale, zero_point = _scales(layer, tensors, name)
+        codes = to_codes(tensors[key], scale, zero_point, layer.weight_quantizer.grid).to(torch.int8)
+        tensors[key] = pack_nibbles(codes) if layer.numbers.bits == 4 else codes
+    # Every tensor of a file has a line in its header: single numbers go together.
+    scales, zero_points = [], []
+    for quantizer, how in _quantizers(record):
+        scale, zero_point = tensors.pop(f"{quantizer}.scale"), tensors.pop(f"{quantizer}.zero_point").to(torch.int8)
+        if scale.numel() == 1:
+            scales.append(scale.flatten())
+            zero_points.append(zero_point.flatten())
+            continue
+        tensors[f"{quantizer}.scale"] = scale
+        if not how["symmetric"]:
+            tensors[f"{quantizer}.zero_point"] = zero_point
+    if scales:
+        tensors[SCALES], tensors[ZERO_POINTS] = torch.cat(scales), torch.cat(zero_points)
+    for name in record.get("binary") or {}:
+        tensors[f"{name}.weight"] = pack_bits(tensors[f"{name}.weight"] >= 0)
+    return tensors
+
+
+def _unpack(network: Network, record: Record, tensors: Tensors) -> Tensors:
+    tensors = dict(tensors)
+    scales, zero_points = tensors.pop(SCALES, torch.empty(0)), tensors.pop(ZERO_POINTS, torch.empty(0))
+    taken = 0
+    for quantizer, how in _quantizers(record):
+        held = network.get_submodule(quantizer).scale
+        assert isinstance(held, torch.Tensor)
+        shape = held.shape
+        if shape.numel() == 1:
+            scale, zero_point = scales[taken].reshape(shape), zero_points[taken].reshape(shape)
+            taken += 1
+        else:
+            scale = tensors[f"{quantizer}.scale"]
+            zero_point = torch.zeros_like(scale) if how["symmetric"] else tensors[f"{quantizer}.zero_point"]
+        tensors[f"{quantizer}.scale"], tensors[f"{quantizer}.zero_point"] = scale.clone(), zero_point.to(torch.int32)
+        tensors[f"{quantizer}.stretch"] = torch.zeros_like(scale)
+    for name in record["layers"]:
+        layer, key = _layer(network, name), f"{name}.weight"
+        shape = tuple(layer.weight.shape)
+        codes = unpack_nibbles(tensors[key], shape) if layer.numbers.bits == 4 else tensors[key]
+        tensors[key] = from_codes(codes.float(), *_scales(layer, tensors, name))
+    for name in record.get("binary") or {}:
+        shape = tuple(network.get_submodule(name).weight.shape)  # type: ignore[union-attr]
+        signs = unpack_bits(tensors[f"{name}.weight"], shape).float() * 2 - 1
+        # Only the sign is used; its size is what training on needs to be able to change it.
+        size = tensors[f"{name}.scale"].abs().clamp(1e-3, 1)
+        tensors[f"{name}.weight"] = signs * size.view(-1, 1, 1, 1)
+    return tensors
+
+
+def _layer(network: Network, name: str) -> QuantizedLayer:
+    layer = network.get_submodule(name)
+    assert isinstance(layer, QuantizedLayer)
+    return layer
+
+
+def _scales(layer: QuantizedLayer, tensors: Tensors, name: str) -> tuple[Tensor, Tensor]:
+    scale = tensors[f"{name}.weight_quantizer.scale"]
+    zero_point = tensors.get(f"{name}.weight_quantizer.zero_point")
+    zero_point = torch.zeros_like(scale) if zero_point is None else zero_point.to(scale.dtype)
+    return layer.spread(scale), layer.spread(zero_point)
+
+
+add_surgery(KIND, Surgery(quantize_layers, _pack, _unpack))
