@@ -1,10 +1,12 @@
 """Every network × every target, by doing it: the table of docs/targets.md and benchmarks/results/targets.csv.
 
-    python benchmarks/targets.py [--size 96x256] [--networks plummet-s ...] [--targets onnx ...]
+    python benchmarks/targets.py [--size 96x256] [--networks plummet-s ...] [--targets onnx ...] [--missing]
 
 Each network is exported with `leadline.export` to each target, loaded into its runtime, and compared with PyTorch on
 two rendered pairs. The networks that ship without weights are taken as they are created, with BatchNorm statistics
 from one batch. What does not work stands in the table with its reason. The extras of all targets must be installed.
+The table is written after each cell; cells that a call does not name stay as they were measured before, and --missing
+does those alone that have not been measured at this size.
 """
 
 from __future__ import annotations
@@ -38,28 +40,44 @@ def main() -> None:
     parser.add_argument("--size", default="96x256", metavar="HxW")
     parser.add_argument("--networks", nargs="+", default=names())
     parser.add_argument("--targets", nargs="+", default=list(TARGETS))
+    parser.add_argument("--missing", action="store_true", help="only what the table does not have yet")
     parser.add_argument("--dry", action="store_true", help="print, write nothing")
     options = parser.parse_args()
     size = parse_size(options.size)
-    rows = []
+    rows = {(row["network"], row["target"]): row for row in measured() if row["size"] == options.size}
     for name in options.networks:
-        network = prepare(name, size)
-        for target in options.targets:
-            rows.append(attempt(network, target, size))
-            print(name, target, rows[-1]["status"], rows[-1]["mean_difference_px"], rows[-1]["reason"], flush=True)
-        if not options.dry:
-            write(rows, options)  # after each network, as a run takes long
+        todo = [target for target in options.targets if not (options.missing and (name, target) in rows)]
+        network = prepare(name, size) if todo else None
+        for target in todo:
+            assert network is not None
+            row = attempt(network, target, size) | {key: str(value) for key, value in describe_machine().items()}
+            rows[name, target] = row
+            print(name, target, row["status"], row["mean_difference_px"], row["reason"], flush=True)
+            if not options.dry:
+                write(in_order(rows), options)
+
+
+def measured() -> list[dict]:
+    """What the table holds already."""
+    if not CSV.is_file():
+        return []
+    with CSV.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def in_order(rows: dict[tuple[str, str], dict]) -> list[dict]:
+    """Networks by name, targets as leadline lists them; without what is there no more."""
+    return [rows[name, target] for name in names() for target in TARGETS if (name, target) in rows]
 
 
 def write(rows: list[dict], options: argparse.Namespace) -> None:
     """The table as CSV and as a page."""
-    machine = describe_machine()
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, [*rows[0], *machine], lineterminator="\n")
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(row | machine for row in rows)
+    writer.writerows(rows)
     write_whole(CSV, text.getvalue().encode())
-    write_whole(PAGE, page(rows, options, one_line(machine)).encode())
+    write_whole(PAGE, page(rows, options, one_line(describe_machine())).encode())
 
 
 def prepare(name: str, size: tuple[int, int]) -> Network:
@@ -103,23 +121,29 @@ def _short(value: float | None) -> str | None:
     return None if value is None else f"{value:.3g}"
 
 
+def cell(row: dict | None) -> str:
+    if row is None:
+        return "–"
+    return str(row["mean_difference_px"]) if row["status"] == "verified" else "✗"
+
+
 def page(rows: list[dict], options: argparse.Namespace, machine: str) -> str:
     """docs/targets.md"""
-    targets = list(dict.fromkeys(row["target"] for row in rows))
+    targets = [target for target in TARGETS if any(row["target"] == target for row in rows)]
     lines = [
         "# Networks and targets",
         "",
         "Written by `python benchmarks/targets.py`, which exports every network to every target, runs the result in",
         f"its runtime on two rendered pairs of {options.size}, and compares it with PyTorch. A number is the mean",
-        "absolute difference in px of a model that was verified; ✗ is explained below.",
+        "absolute difference in px of a model that was verified; ✗ is explained below, – has not been measured.",
         "",
         "| network | " + " | ".join(targets) + " |",
         "| --- |" + " ---: |" * len(targets),
     ]
     for network in dict.fromkeys(row["network"] for row in rows):
         cells = {row["target"]: row for row in rows if row["network"] == network}
-        shown = [cells[t]["mean_difference_px"] if cells[t]["status"] == "verified" else "✗" for t in targets]
-        lines.append(f"| {network} | " + " | ".join(str(cell) for cell in shown) + " |")
+        shown = [cell(cells.get(target)) for target in targets]
+        lines.append(f"| {network} | " + " | ".join(shown) + " |")
     failures = [row for row in rows if row["status"] != "verified"]
     if failures:
         lines += ["", "## What does not work, and why", ""]

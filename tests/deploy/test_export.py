@@ -10,7 +10,7 @@ from deploy.networks import local_filter, noise_pair, small_plummet
 
 import leadline
 from leadline import UserError
-from leadline.artifacts import Manifest, load_artifact
+from leadline.artifacts import ArtifactPredictor, Manifest, load_artifact
 from leadline.deploy import Tolerance, export
 from leadline.predict import NetworkPredictor
 
@@ -154,6 +154,11 @@ def test_truncated_swapped_and_missing_files(copy):
         ({"task": "smell"}, "export the model again"),
         ({"inputs": 3}, "export the model again"),
         ({"target": "onyx"}, "did you mean 'onnx'"),
+        ({"target": "tflite"}, "0 .tflite files"),
+        ({"files": {}}, "0 .onnx files"),
+        ({"size": [48, 96]}, "takes images of 64x96, but its manifest says 48x96"),
+        ({"size": None}, "its manifest says any size"),
+        ({"inputs": [{"name": "frame0"}, {"name": "frame1"}]}, "its manifest names frame0, frame1"),
     ],
 )
 def test_manifests_that_cannot_be_used(copy, change, message):
@@ -177,6 +182,22 @@ def test_a_model_that_the_runtime_refuses(copy):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"files": describe_files(copy)}))
     with pytest.raises(UserError, match="does not load it"):
         leadline.load(copy)
+
+
+def test_a_runtime_that_fails_on_the_images(exported):
+    def session(*images):
+        raise RuntimeError("bad shape\nand a page of it")
+
+    def smaller(*images):
+        return images[0][:, :1, ::2, ::2]
+
+    for wrong, message in (
+        (session, r"fails on images of 64x96 \(bad shape\)"),
+        (smaller, "not the one of its manifest"),
+    ):
+        predictor = ArtifactPredictor(exported.manifest, wrong, "wrong")
+        with pytest.raises(UserError, match=message):
+            predictor.predict(*noise_pair(64, 96))
 
 
 def test_places_that_cannot_be_used(network, tmp_path):

@@ -5,7 +5,7 @@ import torch
 from deploy.networks import small_plummet
 from torch import nn
 
-from leadline.deploy.fold import fold_batchnorm
+from leadline.deploy.fold import fold_batchnorm, fold_constants
 
 BATCH_NORM = torch.ops.aten.batch_norm.default
 
@@ -77,3 +77,24 @@ def test_a_network():
     assert count(folded) == 0
     with torch.no_grad():
         torch.testing.assert_close(folded(*pair), network(*pair), atol=1e-3, rtol=0)
+
+
+def test_constants():
+    """What does not depend on the image is a constant; what does stays."""
+
+    class Ramp(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.scale = nn.Conv2d(3, 4, 3), nn.Parameter(torch.tensor(2.0))
+
+        def forward(self, x):
+            weight = self.conv.weight * self.scale
+            mask = (torch.arange(10) >= torch.eye(3)[1].sum()).float()
+            return torch.conv2d(x, weight) * mask
+
+    torch.manual_seed(0)
+    network, image = Ramp().eval(), torch.randn(1, 3, 8, 12)
+    folded = fold_constants(fold_batchnorm(network, (image,)))
+    left = [str(node.target) for node in folded.graph.nodes if node.op == "call_function"]
+    assert [name for name in left if "assert" not in name] == ["aten.conv2d.default", "aten.mul.Tensor"]
+    torch.testing.assert_close(folded(image), network(image))

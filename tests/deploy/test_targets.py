@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from deploy.networks import noise_pair, small_plummet
+from predict.shifts import Local
 
 import leadline
 from leadline import UserError
@@ -102,6 +103,37 @@ def test_tensorflow(network, images, expected, tmp_path):
     found = function(left=tf.constant(images[0].numpy()), right=tf.constant(images[1].numpy()))["disparity"]
     agree(found.numpy(), expected)
     same_as_a_predictor(artifact, network)
+
+
+def test_ncnn(network, images, expected, tmp_path):
+    pytest.importorskip("pnnx")
+    ncnn = pytest.importorskip("ncnn")
+    artifact = export(network, "ncnn", tmp_path, SIZE, verify_on=PAIRS)
+    assert artifact.verified
+    assert sorted(artifact.manifest.files) == ["model.bin", "model.param"]
+    net = ncnn.Net()
+    assert net.load_param(str(artifact.folder / "model.param")) == 0
+    assert net.load_model(str(artifact.folder / "model.bin")) == 0
+    extractor = net.create_extractor()
+    for name, image in zip(("left", "right"), images, strict=True):
+        extractor.input(name, ncnn.Mat(image[0].numpy()).clone())
+    agree(np.array(extractor.extract("disparity")[1])[None], expected)
+    same_as_a_predictor(artifact, network)
+
+
+def test_ncnn_refuses_what_it_has_no_layer_for(tmp_path):
+    pytest.importorskip("pnnx")
+    pytest.importorskip("ncnn")
+
+    class Sorted(Local):
+        name = "sorted"
+
+        def forward_all(self, left, right):
+            return [(left + right).sort(1)[0][:, :1]]
+
+    with pytest.raises(UserError, match=r"ncnn has no layer for \S*sort"):
+        export(Sorted(), "ncnn", tmp_path, SIZE, verify_on=None)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("target", [name for name, about in TARGETS.items() if not about.dynamic])

@@ -12,6 +12,7 @@ from typing import Any
 from leadline.errors import UserError
 from leadline.files import write_whole
 from leadline.models.network import OUTPUT, Task
+from leadline.predict.predictor import TIME
 from leadline.version import __version__
 
 FORMAT = 1
@@ -27,7 +28,7 @@ class Manifest:
     precision: str  # of the weights and of what is computed: float32, float16, int8
     task: Task
     network: dict[str, Any]  # name, config, surgeries, parameters
-    inputs: list[str]  # names, in the order of the task's images: (1, 3, h, w) float32 RGB in [0, 1]
+    inputs: list[str]  # names, in the order of the task's images: (1, 3, h, w) float32 RGB in [0, 1]; maybe a time
     size: tuple[int, int] | None  # (h, w) that the model takes; None: any that `size_multiple` and `min_size` allow
     size_multiple: int
     min_size: tuple[int, int]
@@ -65,7 +66,9 @@ class Manifest:
         return {
             **{key: plain[key] for key in ("format", "leadline", "target", "precision", "task", "network")},
             "inputs": [
-                {"name": name, "shape": [1, 3, *size], "type": "float32", "layout": "NCHW", "colour": "RGB"}
+                {"name": name, "shape": [1, 1, 1, 1], "type": "float32", "range": "0 (frame0) to 1 (frame1)"}
+                if name == TIME
+                else {"name": name, "shape": [1, 3, *size], "type": "float32", "layout": "NCHW", "colour": "RGB"}
                 for name in self.inputs
             ],
             "normalisation": "divide 8-bit values by 255 (16-bit ones by 65535); everything else is inside the model",

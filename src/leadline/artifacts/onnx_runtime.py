@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from leadline.artifacts.manifest import Manifest
-from leadline.artifacts.runtimes import Session, need, single_file
+from leadline.artifacts.runtimes import Session, check_inputs, need, single_file
 from leadline.errors import UserError
 
 
@@ -24,6 +24,7 @@ def open_session(folder: Path, manifest: Manifest, threads: int | None = None) -
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's exceptions have no common base
         raise UserError(f"{path}: ONNX Runtime {onnxruntime.__version__} does not load it: {error}") from error
+    check_inputs(path, manifest, {node.name: node.shape for node in session.get_inputs()})
 
     def run(*images: np.ndarray) -> np.ndarray:
         return session.run(None, dict(zip(manifest.inputs, images, strict=True)))[0]

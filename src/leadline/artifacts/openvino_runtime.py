@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from leadline.artifacts.manifest import Manifest
-from leadline.artifacts.runtimes import Session, need, single_file
+from leadline.artifacts.runtimes import Session, check_inputs, need, single_file
 from leadline.errors import UserError
 
 
@@ -23,8 +24,14 @@ def open_session(folder: Path, manifest: Manifest, threads: int | None = None) -
         model = openvino.Core().compile_model(str(path), "CPU", config)
     except RuntimeError as error:
         raise UserError(f"{path}: OpenVINO {openvino.__version__} does not load it: {error}") from error
+    shapes = {node.get_any_name(): list(node.get_partial_shape()) for node in model.inputs}
+    check_inputs(path, manifest, {name: _sides(shape) for name, shape in shapes.items()})
 
     def run(*images: np.ndarray) -> np.ndarray:
         return model(dict(zip(manifest.inputs, images, strict=True)))[0]
 
     return run
+
+
+def _sides(shape: list[Any]) -> list[int | None]:
+    return [None if side.is_dynamic else side.get_length() for side in shape]

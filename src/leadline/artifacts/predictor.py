@@ -7,7 +7,9 @@ import numpy as np
 from leadline.artifacts.manifest import Manifest
 from leadline.artifacts.runtimes import Session
 from leadline.errors import UserError
-from leadline.predict.tiled import MAX_AREA, ROW_OVERLAP, TiledPredictor
+from leadline.models.network import Task
+from leadline.predict.predictor import TIME
+from leadline.predict.tiled import MAX_AREA, ROW_OVERLAP, TiledPredictor, one_piece
 from leadline.predict.tiles import Span, spans, tile_grid
 
 
@@ -22,6 +24,7 @@ class ArtifactPredictor(TiledPredictor):
         self.manifest = manifest
         self.session = session
         self.task = manifest.task
+        self.takes_time = TIME in manifest.inputs
         self.name = name
         self.max_area = max_area
 
@@ -29,6 +32,8 @@ class ArtifactPredictor(TiledPredictor):
         return self.manifest.padded_size(height, width)
 
     def _tiles(self, height: int, width: int) -> list[tuple[Span, Span]]:
+        if self.task is Task.MONO:
+            return one_piece(self.name, (height, width), self.manifest.size)
         multiple = self.manifest.size_multiple
         overlap = (ROW_OVERLAP, 2 * ((self.manifest.max_disparity or 0) + ROW_OVERLAP))
         if self.manifest.size is None:
@@ -46,5 +51,21 @@ class ArtifactPredictor(TiledPredictor):
             )
         return spans(length, tile, overlap, multiple)
 
-    def _run(self, *images: np.ndarray) -> np.ndarray:
-        return self.session(*images)
+    def _run(self, *images: np.ndarray, time: float | None = None) -> np.ndarray:
+        more = [np.full((1, 1, 1, 1), 0.5 if time is None else time, np.float32)] if self.takes_time else []
+        try:
+            found = self.session(*images, *more)
+        except UserError:
+            raise
+        except Exception as error:  # each runtime has its own
+            line = (str(error).strip() or type(error).__name__).splitlines()[0]
+            height, width = images[0].shape[2:]
+            raise UserError(
+                f"{self.name}: its runtime fails on images of {height}x{width} ({line}): export the model again"
+            ) from error
+        if found.shape[2:] != images[0].shape[2:]:
+            raise UserError(
+                f"{self.name}: gives {found.shape} for images of {images[0].shape}: the model is not the one of its "
+                "manifest: export it again"
+            )
+        return found

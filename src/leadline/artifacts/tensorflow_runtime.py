@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from leadline.artifacts.manifest import OUTPUT, Manifest
-from leadline.artifacts.runtimes import Session, need
+from leadline.artifacts.runtimes import Session, check_inputs, need
 from leadline.errors import UserError
 
 FOLDER = "saved_model"
@@ -29,6 +29,8 @@ def open_session(folder: Path, manifest: Manifest, threads: int | None = None) -
         function = loaded.signatures["serving_default"]
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{folder / FOLDER}: TensorFlow {tf.__version__} does not load it: {error}") from error
+    _, specs = function.structured_input_signature
+    check_inputs(folder / FOLDER, manifest, {name: spec.shape.as_list() for name, spec in specs.items()})
     output = OUTPUT[manifest.task][0]
 
     def run(*images: np.ndarray) -> np.ndarray:

@@ -10,16 +10,20 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from leadline.artifacts.artifact import Artifact, is_artifact
 from leadline.artifacts.manifest import Manifest, describe_files
 from leadline.data import open_data
+from leadline.deploy.quantized import check_target, precision
 from leadline.deploy.targets.request import Request
 from leadline.deploy.verify import Tolerance, verify
 from leadline.errors import UserError, unknown_name
 from leadline.evaluation.runner import Samples
 from leadline.models.network import Network, Task
-from leadline.predict.predictor import VIEWS
+from leadline.predict.predictor import input_names
 from leadline.predict.tiled import to_model_image
+from leadline.surgeries import with_plain_weights
 
 SIZE = (384, 1248)  # KITTI's, padded; what a model is made for unless told otherwise
 CALIBRATION_PAIRS = 8
@@ -47,6 +51,7 @@ TARGETS = {
     "caffe": Target("caffe", "float32", False, "Caffe, run in OpenCV"),
     "openvino": Target("openvino", "float32", True, "OpenVINO IR, run in OpenVINO"),
     "openvino-float16": Target("openvino", "float16", True, "OpenVINO IR, weights in half precision"),
+    "ncnn": Target("ncnn", "float32", False, "ncnn, run in ncnn"),
 }
 
 
@@ -87,14 +92,15 @@ def export(
     about = TARGETS[target]
     if dynamic and not about.dynamic:
         raise UserError(f"{target}: models of this format have one size: give size (--size HxW) and leave dynamic out")
-    network = network.cpu().eval()
+    network = with_plain_weights(network.cpu().eval())
+    check_target(network, target)
     height, width = size or network.padded_size(*SIZE)
     network.check_size(height, width)
     place = Path(folder) / target
     if place.exists() and not is_artifact(place) and (not place.is_dir() or any(place.iterdir())):
         raise UserError(f"{place}: is there already and no artifact: choose another folder, or remove it")
     request = Request(
-        (height, width), dynamic, about.precision, _calibration(about, calibrate_on, network.task, (height, width))
+        (height, width), dynamic, about.precision, _calibration(about, calibrate_on, network, (height, width))
     )
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -121,7 +127,7 @@ def export(
 def _manifest(network: Network, target: str, request: Request, made_with: dict[str, str], work: Path) -> Manifest:
     return Manifest(
         target=target.partition("-")[0],
-        precision=request.precision,
+        precision=precision(network) or request.precision,
         task=network.task,
         network={
             "name": network.name,
@@ -129,7 +135,7 @@ def _manifest(network: Network, target: str, request: Request, made_with: dict[s
             "surgeries": getattr(network, "surgeries", []),
             "parameters": sum(parameter.numel() for parameter in network.parameters()),
         },
-        inputs=list(VIEWS[network.task]),
+        inputs=list(input_names(network.task, network.takes_time)),
         size=None if request.dynamic else request.size,
         size_multiple=network.size_multiple,
         min_size=network.min_size,
@@ -144,14 +150,17 @@ def _rendered(height: int, width: int, task: Task) -> Any:
     return open_data(f"procedural:3,seed={VERIFICATION_SEED},size={height}x{width}", task)
 
 
-def _calibration(about: Target, data: Samples | str | None, task: Task, size: tuple[int, int]) -> list[tuple]:
+def _calibration(about: Target, data: Samples | str | None, network: Network, size: tuple[int, int]) -> list[tuple]:
     """The images that static int8 finds its ranges on; none where the target needs none."""
     if about.precision != "int8":
         return []
     source = data or f"procedural:{CALIBRATION_PAIRS},seed={CALIBRATION_SEED},size={size[0]}x{size[1]}"
-    samples = open_data(source, task) if isinstance(source, str) else source
+    samples = open_data(source, network.task) if isinstance(source, str) else source
     pairs = []
     for index in range(min(len(samples), CALIBRATION_PAIRS)):
-        windows = (image[: size[0], : size[1]] for image in samples[index].images)
-        pairs.append(tuple(to_model_image(window, size) for window in windows))
+        sample = samples[index]
+        images = [to_model_image(image[: size[0], : size[1]], size) for image in sample.images]
+        if network.takes_time:
+            images.append(np.full((1, 1, 1, 1), sample.time, np.float32))
+        pairs.append(tuple(images))
     return pairs

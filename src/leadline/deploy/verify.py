@@ -15,12 +15,14 @@ from leadline.artifacts.artifact import Artifact
 from leadline.artifacts.manifest import FAILED, VERIFIED
 from leadline.data import open_data
 from leadline.data.sample import Sample
+from leadline.deploy.quantized import is_quantized
 from leadline.errors import UserError
 from leadline.evaluation.measures import Measure, measure_of
 from leadline.evaluation.results import Metrics
 from leadline.evaluation.runner import Samples
 from leadline.machine import describe_machine, one_line
 from leadline.models.network import OUTPUT, Network, Task
+from leadline.predict.predictor import TIME
 from leadline.predict.tiled import as_prediction, to_model_image
 
 LARGEST = (544, 1280)  # (h, w), px: a model of free size is proven on windows of at most this
@@ -44,7 +46,24 @@ _OF_DISPLACEMENT = {  # px; EPE in px, D1 or Fl in points
     "float16": Tolerance(mean=0.05, worse=(0.02, 0.2)),
     "int8": Tolerance(mean=0.5, worse=(0.1, 1.0)),
 }
-TOLERANCES = {Task.STEREO: _OF_DISPLACEMENT, Task.FLOW: _OF_DISPLACEMENT}
+_OF_FRAMES = {  # of white; PSNR in dB, SSIM
+    "float32": Tolerance(mean=1e-4, p999=2e-3, worse=(0.01, 1e-4)),
+    "float16": Tolerance(mean=2e-3, worse=(0.1, 1e-3)),
+    "int8": Tolerance(mean=0.01, worse=(0.5, 5e-3)),
+}
+_OF_DEPTH = {  # m; AbsRel, and δ < 1.25 in points
+    "float32": Tolerance(mean=1e-3, p999=0.02, worse=(2e-4, 0.02)),
+    "float16": Tolerance(mean=0.03, worse=(3e-3, 0.3)),
+    "int8": Tolerance(mean=0.3, worse=(0.03, 3.0)),
+}
+TOLERANCES = {
+    Task.STEREO: _OF_DISPLACEMENT,
+    Task.FLOW: _OF_DISPLACEMENT,
+    Task.INTERPOLATION: _OF_FRAMES,
+    Task.MONO: _OF_DEPTH,
+}
+# Of a network that was quantised already: a sum that lies between two codes may go to either.
+QUANTIZED = Tolerance(mean=0.1, worse=(0.05, 0.5))
 
 
 def verify(
@@ -73,7 +92,8 @@ def verify(
     Raises:
         UserError: no pairs, or an artifact that cannot be loaded.
     """
-    tolerance = tolerance or TOLERANCES[network.task][artifact.manifest.precision]
+    usual = QUANTIZED if is_quantized(network) else TOLERANCES[network.task][artifact.manifest.precision]
+    tolerance = tolerance or usual
     samples = open_data(data, network.task) if isinstance(data, str) else data
     count = len(samples) if limit is None else min(limit, len(samples))
     if count == 0:
@@ -121,7 +141,10 @@ def _window(sample: Sample, artifact: Artifact) -> tuple[tuple[np.ndarray, ...],
     limit = artifact.manifest.size or LARGEST
     height, width = (min(have, most) for have, most in zip(sample.size, limit, strict=True))
     padded = artifact.manifest.padded_size(height, width)
-    return tuple(to_model_image(image[:height, :width], padded) for image in sample.images), (height, width)
+    images = [to_model_image(image[:height, :width], padded) for image in sample.images]
+    if TIME in artifact.manifest.inputs:
+        images.append(np.full((1, 1, 1, 1), sample.time, np.float32))
+    return tuple(images), (height, width)
 
 
 def _reference(network: Network) -> Callable[..., np.ndarray]:

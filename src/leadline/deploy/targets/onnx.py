@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,15 @@ import torch
 
 from leadline.artifacts.manifest import OUTPUT
 from leadline.artifacts.runtimes import need
+from leadline.deploy.quantized import frozen, is_quantized
 from leadline.deploy.targets.calling import first_line, quiet
+from leadline.deploy.targets.onnx_quantized import OPSET as QUANTIZED_OPSET
+from leadline.deploy.targets.onnx_quantized import tidy, translations
 from leadline.deploy.targets.request import Made, Request
 from leadline.errors import UserError
 from leadline.files import write_whole
 from leadline.models.network import Network
-from leadline.predict.predictor import VIEWS
+from leadline.predict.predictor import TIME, input_names
 
 OPSET = 20
 FILE = "model.onnx"
@@ -26,6 +30,9 @@ def convert(network: Network, folder: Path, request: Request) -> Made:
     program = to_onnx(network, request)
     need("onnx", "onnx")
     model = program.model_proto
+    _forget_source(model)
+    if is_quantized(network):
+        tidy(model, network)
     for key, value in _metadata(network).items():
         entry = model.metadata_props.add()
         entry.key, entry.value = key, value
@@ -33,10 +40,16 @@ def convert(network: Network, folder: Path, request: Request) -> Made:
     return Made(
         {
             "exporter": f"torch.onnx {torch.__version__}, dynamo",
-            "opset": str(OPSET),
+            "opset": str(model.opset_import[0].version),
             "nodes": str(len(model.graph.node)),
         }
     )
+
+
+def _forget_source(model: Any) -> None:
+    """Takes out which line of which file on this machine each node came from."""
+    for part in (*model.graph.node, *model.graph.value_info):
+        del part.metadata_props[:]
 
 
 def to_onnx(network: Network, request: Request) -> Any:
@@ -46,26 +59,30 @@ def to_onnx(network: Network, request: Request) -> Any:
         UserError: a library is missing, or the exporter does not know something in the network.
     """
     need("onnxscript", "onnx")
-    names = list(VIEWS[network.task])
+    names = list(input_names(network.task, network.takes_time))
     multiple = network.size_multiple
     shapes = None
     if request.dynamic:
         # The same two symbols for every image, each a multiple of what the network asks for.
         height, width = (multiple * torch.export.Dim(name, min=1, max=4096) for name in ("rows", "columns"))
-        shapes = (tuple({2: height, 3: width} for _ in names),)  # one level more: forward takes *images
+        shapes = tuple({} if name == TIME else {2: height, 3: width} for name in names)
+        if any(p.kind is p.VAR_POSITIONAL for p in inspect.signature(network.forward).parameters.values()):
+            shapes = (shapes,)  # one level more where forward takes *images
+    quantized = is_quantized(network)
     with quiet():
         try:
             return torch.onnx.export(
-                network.eval(),
+                frozen(network).eval(),
                 request.example(network),
                 dynamo=True,
-                opset_version=OPSET,
+                opset_version=QUANTIZED_OPSET if quantized else OPSET,
                 input_names=names,
                 output_names=[OUTPUT[network.task][0]],
                 dynamic_shapes=shapes,
                 external_data=False,
                 optimize=True,
                 verbose=False,
+                custom_translation_table=translations() if quantized else None,
             )
         except Exception as error:  # the exporter wraps whatever it met
             cause = error.__cause__ or error

@@ -23,9 +23,10 @@ class Request:
     calibration: Sequence[tuple[np.ndarray, ...]] = ()  # images (1, 3, h, w) float32 for static int8, by sample
 
     def example(self, network: Network) -> tuple[Tensor, ...]:
-        """Images of noise that the graph is traced with."""
+        """Images of noise that the graph is traced with, and the time where the network takes one."""
         generator = torch.Generator().manual_seed(0)
-        return tuple(torch.rand(1, 3, *self.size, generator=generator) for _ in VIEWS[network.task])
+        images = tuple(torch.rand(1, 3, *self.size, generator=generator) for _ in VIEWS[network.task])
+        return (*images, torch.full((1, 1, 1, 1), 0.5)) if network.takes_time else images
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from leadline.deploy.targets.calling import quiet
 from leadline.deploy.targets.litert_private import litert_version, to_tf_function
 from leadline.deploy.targets.request import Made, Request
 from leadline.models.network import Network
-from leadline.predict.predictor import VIEWS
+from leadline.predict.predictor import input_names
 
 FOLDER = "saved_model"
 
@@ -19,7 +19,7 @@ FOLDER = "saved_model"
 def convert(network: Network, folder: Path, request: Request) -> Made:
     """Writes saved_model/; its signature `serving_default` has the images' names and the output's."""
     function, variables = to_tf_function(network, request)
-    names, output = VIEWS[network.task], OUTPUT[network.task][0]
+    names, output = input_names(network.task, network.takes_time), OUTPUT[network.task][0]
     tf = need("tensorflow", "tensorflow")
     with quiet():
         module = tf.Module()

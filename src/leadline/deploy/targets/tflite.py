@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from leadline.artifacts.runtimes import need
+from leadline.deploy.quantized import is_quantized, precision
 from leadline.deploy.targets.calling import first_line, quiet
 from leadline.deploy.targets.litert_private import convert as convert_float
 from leadline.deploy.targets.litert_private import litert_version
 from leadline.deploy.targets.request import Made, Request
+from leadline.deploy.targets.tflite_int4 import pack_int4
 from leadline.errors import UserError
 from leadline.models.network import Network
 
@@ -27,6 +29,10 @@ def convert(network: Network, folder: Path, request: Request) -> Made:
     model = convert_float(network, request)
     made = {"converter": f"litert-torch {litert_version('tflite')}"}
     with quiet():
+        if is_quantized(network):
+            model.export(str(folder / FILE))
+            packed = pack_int4(folder / FILE) if precision(network) == "int4" else 0
+            return Made(made | ({"int4_tensors": str(packed)} if packed else {}))
         if request.precision == "float32":
             model.export(str(folder / FILE))
             return Made(made)

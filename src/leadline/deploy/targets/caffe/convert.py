@@ -18,7 +18,7 @@ from leadline.deploy.targets.caffe.simplify import name_output, simplify
 from leadline.deploy.targets.request import Made, Request
 from leadline.errors import UserError
 from leadline.models.network import Network, Task
-from leadline.predict.predictor import VIEWS
+from leadline.predict.predictor import input_names
 from leadline.predict.tiled import to_model_image
 
 _SCENE = "procedural:1,seed=88000000,size={}x{}"
@@ -47,7 +47,7 @@ def convert(network: Network, folder: Path, request: Request) -> Made:
 def to_layers(network: Network, request: Request) -> list[Layer]:
     """The network in Caffe's layers."""
     program = trace(network, request.example(network))
-    layers, output, failed = lower(program, list(VIEWS[network.task]))
+    layers, output, failed = lower(program, list(input_names(network.task, network.takes_time)))
     if failed or output is None:
         raise UserError(_refusal(network, failed))
     maker = next(layer for layer in layers.layers if output in layer.tops)
@@ -59,7 +59,7 @@ def to_layers(network: Network, request: Request) -> list[Layer]:
 def unsupported(network: Network, size: tuple[int, int]) -> list[Unsupported]:
     """Every place of the network that Caffe has no layers for, at this (h, w); none: it can be converted."""
     program = trace(network, Request(size).example(network))
-    return lower(program, list(VIEWS[network.task]))[2]
+    return lower(program, list(input_names(network.task, network.takes_time)))[2]
 
 
 def _read_again(layers: list[Layer], network: Network, request: Request) -> str:

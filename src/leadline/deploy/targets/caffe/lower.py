@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
+from leadline.deploy.place import module_of, operation_of
 from leadline.deploy.targets.caffe import arithmetic, convolutions, resizing, shapes
 from leadline.deploy.targets.caffe.advice import advice_for
 from leadline.deploy.targets.caffe.layers import Blob, Layers
@@ -65,12 +66,12 @@ def lower(program: torch.export.ExportedProgram, names: list[str]) -> tuple[Laye
         if node.op != "call_function":
             continue
         arguments = torch.fx.map_arg((node.args, node.kwargs), lambda n: values[n])
-        layers.place = _module(node).replace("/", ".")
+        layers.place = module_of(node).replace("/", ".")
         try:
             values[node] = _value(layers, node, *arguments)
         except _REFUSALS as error:
-            operation = _operation(node)
-            failed.append(Unsupported(_module(node), operation, _reason(error), advice_for(operation)))
+            operation = operation_of(node)
+            failed.append(Unsupported(module_of(node), operation, _reason(error), advice_for(operation)))
             values[node] = _stand_in(node.meta.get("val"), node.name)
     returned: Any = program.graph.output_node().args[0]
     result = values[returned[0]]
@@ -154,12 +155,3 @@ def _reason(error: Exception) -> str:
         return str(error)
     lines = str(error).strip().splitlines()
     return f"not in this form ({lines[0] if lines else type(error).__name__})"
-
-
-def _module(node: Node) -> str:
-    stack = node.meta.get("nn_module_stack") or {}
-    return list(stack.values())[-1][0] if stack else ""
-
-
-def _operation(node: Node) -> str:
-    return str(node.target).removeprefix("aten.").removesuffix(".default")

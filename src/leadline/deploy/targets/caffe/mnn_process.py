@@ -21,12 +21,12 @@ def main(prototxt: str, caffemodel: str, images: str, output: str, found: str) -
     module = MNN.nn.load_module_from_file(converted, list(arrays), [output])
     variables = []
     for array in arrays.values():
-        variable = MNN.expr.placeholder(list(array.shape), MNN.expr.NCHW)
+        variable = MNN.expr.placeholder(list(array.shape), MNN.expr.NCHW)  # pyright: ignore[reportAttributeAccessIssue]
         variable.write(np.ascontiguousarray(array, np.float32))
         variables.append(variable)
     result = module.forward(variables)
     result = result[0] if isinstance(result, list | tuple) else result
-    np.save(found, MNN.expr.convert(result, MNN.expr.NCHW).read())
+    np.save(found, MNN.expr.convert(result, MNN.expr.NCHW).read())  # pyright: ignore[reportAttributeAccessIssue]
 
 
 if __name__ == "__main__":
