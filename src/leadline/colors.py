@@ -46,6 +46,30 @@ def color_disparity(
     return _color(disparity, valid, max_disparity, cv2.COLORMAP_TURBO)
 
 
+def color_depth(
+    depth: Float[np.ndarray, "h w"],
+    valid: Bool[np.ndarray, "h w"] | None = None,
+    near: float | None = None,
+    far: float | None = None,
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Depth in the colours of disparity (its inverse): near is dark red, far is dark blue, unknown is black.
+
+    Args:
+        depth: m. What is not finite and positive counts as unknown.
+        valid: False where unknown; None: everywhere known.
+        near, far: m, the ends of the map; None: the 2nd and the 98th percentile of what is known.
+    """
+    with np.errstate(invalid="ignore"):
+        known = np.isfinite(depth) & (depth > 0)
+    known = known if valid is None else known & valid
+    if known.any():
+        near = float(np.percentile(depth[known], 2)) if near is None else near
+        far = float(np.percentile(depth[known], 98)) if far is None else far
+    near, far = max(near or 1.0, 1e-6), max(far or 1.0, 1e-6)
+    span = max(1 / near - 1 / far, 1e-9)
+    return _color((1 / np.where(known, depth, 1) - 1 / far) / span, known, 1.0, cv2.COLORMAP_TURBO)
+
+
 def color_error(
     error: Float[np.ndarray, "h w"],
     valid: Bool[np.ndarray, "h w"] | None = None,
@@ -68,7 +92,10 @@ def color_flow(
     valid: Bool[np.ndarray, "h w"] | None = None,
     max_motion: float | None = None,
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Flow in colours: the hue is the direction, the saturation the length; still is white, unknown is black.
+    """Flow in Middlebury's colours: the hue is the direction, the saturation the length; still is white.
+
+    S. Baker et al., "A Database and Evaluation Methodology for Optical Flow", IJCV 2011: a wheel of 55 colours, red to
+    the right; motion beyond the end of the scale is darkened. Unknown is black.
 
     Args:
         flow: px, (u, v). What is not finite counts as unknown.
@@ -77,16 +104,33 @@ def color_flow(
             percentile of the known lengths.
     """
     known = np.isfinite(flow).all(2) if valid is None else np.isfinite(flow).all(2) & valid
-    u, v = (np.where(known, flow[..., i], 0) for i in (0, 1))
+    u, v = (np.where(known, flow[..., i], 0).astype(np.float64) for i in (0, 1))
     length = np.hypot(u, v)
     if max_motion is None:
         max_motion = float(np.percentile(length[known], 99)) if known.any() else 1.0
-    hue = np.mod(np.degrees(np.arctan2(v, u)), 360)
-    saturation = np.clip(length / max(max_motion, 1e-9), 0, 1)
-    hsv = np.stack([hue, saturation, np.ones_like(hue)], 2).astype(np.float32)
-    colors = (cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB) * 255).round().astype(np.uint8)
+    share = (length / max(max_motion, 1e-9))[..., None]
+    wheel = flow_wheel()
+    place = (np.arctan2(-v, -u) / np.pi + 1) / 2 * (len(wheel) - 1)
+    low = np.floor(place).astype(np.intp)
+    weight = (place - low)[..., None]
+    hue = (1 - weight) * wheel[low] + weight * wheel[(low + 1) % len(wheel)]
+    colors = np.floor(255 * np.where(share <= 1, 1 - share * (1 - hue), 0.75 * hue)).astype(np.uint8)
     colors[~known] = 0
     return colors
+
+
+def flow_wheel() -> Float[np.ndarray, "55 3"]:
+    """Middlebury's colour wheel, RGB in [0, 1]: six stretches between pure and mixed colours.
+
+    The hues take as many steps as people tell apart: red to yellow 15, to green 6, to cyan 4, to blue 11, to magenta
+    13, and to red 6.
+    """
+    corners = np.array([(1, 0, 0), (1, 1, 0), (0, 1, 0), (0, 1, 1), (0, 0, 1), (1, 0, 1), (1, 0, 0)], float)
+    stretches = []
+    for start, end, count in zip(corners[:-1], corners[1:], (15, 6, 4, 11, 13, 6), strict=True):
+        rising = np.floor(255 * np.arange(count) / count)[:, None] / 255
+        stretches.append(start + rising * (end - start))
+    return np.concatenate(stretches)
 
 
 def _color(

@@ -14,9 +14,14 @@ from leadline import models
 from leadline.artifacts import is_artifact, load_artifact
 from leadline.checkpoint import load_network, read_about
 from leadline.classical import ClassicalStereo
+from leadline.classical_flow import ClassicalFlow
+from leadline.classical_frames import ClassicalInterpolation
 from leadline.errors import UserError, unknown_name
 from leadline.predict import NetworkPredictor, Predictor
+from leadline.predict.middle_flow import MiddleFlow
 
+CLASSICAL = (ClassicalStereo, ClassicalFlow, ClassicalInterpolation)
+FLOW = ":flow"  # behind an interpolation network's name
 WEIGHTS = Path(__file__).parent / "weights"  # NAME.safetensors; what is here is the zoo
 MEASURED = "measured.json"  # beside the weights: {"about": {...}, "models": {name: {column: number}}}
 
@@ -31,7 +36,8 @@ def load(
 
     Args:
         name_or_path: a model of the zoo, a checkpoint (.safetensors), the folder of an artifact, "sgbm",
-            "sgbm-padded" or "bm".
+            "sgbm-padded", "bm", "dis", "dis-fast", "dis-ultrafast", "farneback", "mean" or "dis-warp"; or one of
+            an interpolation network with ":flow" behind it: the motion that it finds on its way, as a flow predictor.
         device: for networks; None: the GPU where there is one, else the CPU.
         num_disparities: px, for the classical algorithms: how far they search, a multiple of 16. None: 192.
         threads: for the runtime of an artifact; None: its own choice.
@@ -43,17 +49,27 @@ def load(
     name = os.fspath(name_or_path)
     if name in ClassicalStereo.NAMES:
         return ClassicalStereo(name, 192 if num_disparities is None else num_disparities)
+    for classical in (ClassicalFlow, ClassicalInterpolation):
+        if name in classical.NAMES:
+            _no_range(name, num_disparities)
+            return classical(name)
     if is_artifact(name):
         artifact = load_artifact(name)
         if device not in (None, "cpu"):
             raise UserError(f"{name}: exported models run on the CPU here: leave the device out")
         return artifact.predictor(threads)
-    path = find_checkpoint(name)
+    path = find_checkpoint(name.removesuffix(FLOW))
+    _no_range(name, num_disparities)
+    if name.endswith(FLOW):
+        return MiddleFlow(load_network(path), device)
+    return NetworkPredictor(load_network(path), device)
+
+
+def _no_range(name: str, num_disparities: int | None) -> None:
     if num_disparities is not None:
         raise UserError(
             f"{name}: num_disparities is for {', '.join(ClassicalStereo.NAMES)}; a network's range is part of it"
         )
-    return NetworkPredictor(load_network(path), device)
 
 
 def find_checkpoint(name: str) -> Path:
@@ -80,7 +96,7 @@ def find_checkpoint(name: str) -> Path:
 def known_names() -> list[str]:
     """Every name that `load` takes, sorted."""
     shipped = {path.stem for path in WEIGHTS.glob("*.safetensors")}
-    return sorted(shipped | set(ClassicalStereo.NAMES))
+    return sorted(shipped | {name for classical in CLASSICAL for name in classical.NAMES})
 
 
 @dataclass(frozen=True)
@@ -123,10 +139,9 @@ def zoo() -> Zoo:
                 measured=measured.get(path.stem, provenance.get("metrics", {})),
             )
         )
-    for name in ClassicalStereo.NAMES:
-        entries.append(
-            Entry(name, "classical", ClassicalStereo.task.value, ready=True, measured=measured.get(name, {}))
-        )
+    for classical in CLASSICAL:
+        for name in classical.NAMES:
+            entries.append(Entry(name, "classical", classical.task.value, ready=True, measured=measured.get(name, {})))
     shipped = {entry.name for entry in entries}
     for name in models.names():
         if name not in shipped:

@@ -1,5 +1,7 @@
 """Procedural scenes: is the ground truth true, and does a scene depend on nothing but its seed and index?"""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,8 @@ import torch.nn.functional as F
 from leadline import UserError
 from leadline.data import open_data
 from leadline.data.procedural import SceneConfig, render_motion, render_stereo
+from leadline.data.procedural.motion import draw_motion, flow_at, moved_from
+from leadline.data.procedural.scene import FIELDS, Layers
 
 # A camera without faults, so that both views show the same colours.
 FAULTLESS = {
@@ -104,10 +108,62 @@ def test_flow_carries_the_first_frame_into_the_last():
 
 
 def test_middle_frame_of_a_triplet_is_half_way():
-    triplet = render_motion(4, range(4), (96, 160), SceneConfig(**FAULTLESS, textureless=0.0), times=(0.5, 1.0))
-    half = render_motion(4, range(4), (96, 160), SceneConfig(**FAULTLESS, textureless=0.0), times=(0.5,))
+    config = SceneConfig(**FAULTLESS, textureless=0.0, moving_camera=0.0)  # what a camera sees is not linear in time
+    triplet = render_motion(4, range(4), (96, 160), config, times=(0.5, 1.0))
+    half = render_motion(4, range(4), (96, 160), config, times=(0.5,))
     torch.testing.assert_close(half.flow, triplet.flow / 2)
     torch.testing.assert_close(triplet.frames[1], half.frames[1])
+
+
+def test_moving_camera_shows_what_the_depths_of_planes_imply():
+    """Fronto-parallel and slanted planes under a known rotation and translation, against points moved one by one."""
+    size, rng = (60, 80), np.random.default_rng(1)
+    layers = np.zeros((2, len(FIELDS)), np.float32)
+    plane = {
+        "cx": [30.0, 50.0],
+        "cy": [20.0, 45.0],
+        "d0": [4.0, 9.0],
+        "a": [0.0, 0.05],
+        "b": [0.0, -0.03],
+        "tile": [-1, -1],
+    }
+    for name, values in plane.items():
+        layers[:, FIELDS.index(name)] = values
+    moved = draw_motion(rng, layers, size, SceneConfig(moving_camera=1.0, slow=0.0))
+    # The same draws, in the same order.
+    rng = np.random.default_rng(1)
+    rng.random(2)
+    focal = rng.uniform(0.6, 1.4) * 80
+    yaw, pitch = rng.normal(0, 0.03 * 80) / focal, rng.normal(0, 0.02 * 80) / focal
+    roll = rng.normal(0, 0.03)
+    shapes = list(zip(*(plane[key] for key in ("cx", "cy", "d0", "a", "b")), strict=True))
+    corners = [d + a * (x - cx) + b * (y - cy) for cx, cy, d, a, b in shapes for x in (0, 80) for y in (0, 60)]
+    nearest = np.abs(corners).max()
+    tx, ty = rng.normal(0, 0.10 * 80) / nearest, rng.normal(0, 0.03 * 80) / nearest
+    tz = -rng.uniform(0, 0.5) * rng.choice([1.0, 1.0, 1.0, -0.6, 0.0]) * focal / nearest
+    turn = np.array([[1, -roll, yaw], [roll, 1, -pitch], [-yaw, pitch, 1]])  # of small angles, as H is linear in them
+    bank = Layers([moved], "cpu")
+    for layer in (0, 1):
+        x, y = 17.0, 33.0
+        cx, cy = plane["cx"][layer], plane["cy"][layer]
+        disparity = plane["d0"][layer] + plane["a"][layer] * (x - cx) + plane["b"][layer] * (y - cy)
+        point = np.array([(x - 40) / focal, (y - 30) / focal, 1]) * focal / disparity
+        there = turn @ point + [tx, ty, tz]
+        expected = focal * there[:2] / there[2] + [40, 30] - [x, y]
+        front = torch.full((1, 1, 1), layer)
+        found = flow_at(bank, front, 1.0, torch.full((1, 1, 1), x - cx), torch.full((1, 1, 1), y - cy))
+        np.testing.assert_allclose([float(f) for f in found], expected, atol=1e-3)
+        # and back again
+        there_x, there_y = torch.full((1, 1, 1), x - cx) + found[0], torch.full((1, 1, 1), y - cy) + found[1]
+        back = moved_from(partial(bank.of, front), 1.0, there_x, there_y)
+        np.testing.assert_allclose([float(v) for v in back], [x - cx, y - cy], atol=1e-2)
+
+
+def test_slow_scenes_move_less_and_look_the_same():
+    fast = render_motion(9, range(4), (64, 96), SceneConfig(**FAULTLESS, slow=0.0))
+    slow = render_motion(9, range(4), (64, 96), SceneConfig(**FAULTLESS, slow=1.0))
+    assert torch.equal(fast.frames[0], slow.frames[0])
+    assert slow.flow.abs().mean() < 0.7 * fast.flow.abs().mean()
 
 
 def test_as_data_set():

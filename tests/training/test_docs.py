@@ -10,7 +10,21 @@ from pydantic_core import PydanticUndefined
 
 from leadline.training.losses import registry
 from leadline.training.optimizers import NAMES as OPTIMIZERS
-from leadline.training.recipe import Augment, Checkpoint, Log, Loss, Phase, Recipe, Schedule, Source, Validate
+from leadline.training.recipe import (
+    Adversarial,
+    Augment,
+    Checkpoint,
+    Distill,
+    Imitation,
+    Log,
+    Loss,
+    Phase,
+    Recipe,
+    Schedule,
+    Source,
+    Sparsify,
+    Validate,
+)
 from leadline.training.schedules import NAMES as SCHEDULES
 from leadline.training.schedules import SHAPES
 
@@ -41,7 +55,13 @@ def rows(title: str) -> dict[str, list[str]]:
     return {row[0].strip("`"): row[1:] for row in cells}
 
 
-@pytest.mark.parametrize("block", [Recipe, Source, Phase, Augment, Loss, Schedule, Validate, Checkpoint, Log])
+BLOCKS = [
+    Recipe, Source, Phase, Augment, Loss, Distill, Imitation, Adversarial, Schedule, Sparsify, Validate, Checkpoint,
+    Log,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("block", BLOCKS)
 def test_keys_and_defaults(block: type[BaseModel]) -> None:
     table = rows(block.__name__)
     fields = {field.alias or name: field for name, field in block.model_fields.items()}
@@ -52,6 +72,8 @@ def test_keys_and_defaults(block: type[BaseModel]) -> None:
             assert told == "needed", key
         elif block is Recipe and key in TOLD_OTHERWISE:
             assert told == TOLD_OTHERWISE[key]
+        elif block is Distill and key == "losses":
+            assert [imitation.name for imitation in field.default] == [told]
         elif block is Phase:
             assert told == "the recipe's"
         elif field.default in (None, [], {}):
@@ -110,3 +132,17 @@ def test_examples_are_valid_recipes() -> None:
     assert len(blocks) >= 3
     for block in blocks:
         check_recipe(yaml.load(block, _Loader))
+
+
+def test_what_is_imitated() -> None:
+    from leadline.training.distill import names
+    from leadline.training.distill.registry import _GIVEN, _TERMS
+
+    page = (Path(__file__).parents[2] / "docs" / "compression" / "distillation.md").read_text(encoding="utf-8")
+    part = page.split("## What can be imitated")[1].split("\n## ")[0]
+    lines = [re.split(r"(?<!\\)\|", line) for line in part.splitlines() if line.startswith("| `")]
+    table = {line[1].strip().strip("`"): line[2] for line in lines}
+    assert sorted(table) == names()
+    for name, cell in table.items():
+        known = options_of(_TERMS[name].function, _GIVEN[_TERMS[name].sees])
+        assert told_options(cell) == {key: str(value) for key, value in known.items()}, name

@@ -220,7 +220,7 @@ def test_sequence_and_scale_weights() -> None:
 def test_truth_beyond_the_network_is_left_out_and_small_predictions_are_enlarged() -> None:
     truth = torch.tensor([[[[1.0, 1.0], [1.0, 50.0]]]])
     batch = batch_of(truth, torch.ones_like(truth, dtype=torch.bool))
-    total, _ = TotalLoss([{"name": "l1"}], max_disparity=32.0)(Outputs([torch.full((1, 1, 1, 1), 3.0)]), batch)
+    total, _ = TotalLoss([{"name": "l1"}], limit=32.0)(Outputs([torch.full((1, 1, 1, 1), 3.0)]), batch)
     assert total.item() == 2
 
 

@@ -112,6 +112,13 @@ def _print(report: DataReport) -> None:
         table.add_row(*(f"{value:.2f}" for value in (statistics.minimum, *percentiles, statistics.maximum)))
         console.print(table)
         _print_histogram(console.print, statistics.histogram())
+    depth = report.depth_in_metres()
+    if depth is not None:
+        table = Table(title=f"depth (m), valid in {depth['density']:.1%} of the pixels")
+        for name in ("min", *(f"{percent} %" for percent in PERCENTILES), "max"):
+            table.add_column(name, justify="right")
+        table.add_row(*(f"{value:.3f}" for value in (depth["min"], *depth["percentiles"].values(), depth["max"])))
+        console.print(table)
     if report.problems:
         console.print(f"[bold red]{len(report.problems)} broken or missing:[/]")
         for problem in report.problems:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from leadline.evaluation import Results
 
-_DIGITS = {"px": 3, "%": 2, "mm": 1, "s": 3, "°": 2, "dB": 2, "m": 3, "": 4}  # after the point, by unit
+_DIGITS = {"px": 3, "%": 2, "mm": 1, "s": 3, "°": 2, "dB": 2, "grey": 3, "m": 3, "": 4}  # after the point, by unit
 COLUMN_WIDTH = 27  # of one model's two columns, borders included
 
 
@@ -30,6 +30,11 @@ COLUMN_WIDTH = 27  # of one model's two columns, borders included
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N samples.")
 @click.option("--device", help="For networks: cpu, cuda...; the GPU where there is one.")
 @click.option("--num-disparities", type=int, metavar="PX", help="How far sgbm and bm search; 192.")
+@click.option("--align", metavar="HOW", help="Monocular depth: none, median, scale, affine, affine-inverse.")
+@click.option("--cap", type=float, metavar="M", help="Monocular depth: the farthest that counts, such as 80 or 10.")
+@click.option("--min-depth", type=float, metavar="M", help="Monocular depth: the nearest that counts [0.001].")
+@click.option("--crop", metavar="NAME", help="Monocular depth: none, garg, eigen or nyu.")
+@click.option("--resize", metavar="HxW", help="Monocular depth: predict at this size, mostly that of the training.")
 def command(
     models: tuple[str, ...],
     data: str,
@@ -39,6 +44,11 @@ def command(
     limit: int | None,
     device: str | None,
     num_disparities: int | None,
+    align: str | None,
+    cap: float | None,
+    min_depth: float | None,
+    crop: str | None,
+    resize: str | None,
 ) -> None:
     """Measure MODELs of one task (zoo names, checkpoints, artifacts, sgbm ...) on data with ground truth.
 
@@ -46,8 +56,10 @@ def command(
     Bad samples are listed at the end and the rest goes on; the exit code is then 1.
     """
     from leadline.classical import ClassicalStereo
-    from leadline.evaluation import evaluate
+    from leadline.cli.options import parse_size
+    from leadline.evaluation import DepthProtocol, evaluate
     from leadline.files import writable_folder
+    from leadline.predict import Resized
     from leadline.zoo import load
 
     if csv_file is not None and csv_file.is_dir():
@@ -58,8 +70,14 @@ def command(
         name: load(name, num_disparities=num_disparities) if name in ClassicalStereo.NAMES else load(name, device)
         for name in models
     }
+    if resize is not None:
+        size = parse_size(resize)
+        predictors = {name: Resized(predictor, size) for name, predictor in predictors.items()}
+    asked = {"align": align, "cap": cap, "min_depth": min_depth, "crop": crop}
+    given = {key: value for key, value in asked.items() if value is not None}
+    protocol = DepthProtocol(**given) if given else None  # pyright: ignore[reportArgumentType]
     with _progress_bar() as update:
-        results = evaluate(predictors, data, limit=limit, progress=update)
+        results = evaluate(predictors, data, limit=limit, progress=update, protocol=protocol)
     if not results.rows:
         raise UserError(_nothing(results))
 
@@ -120,7 +138,8 @@ def _table(results: Results, models: list[str]) -> Table:
     from rich.table import Table
 
     columns = [row for row in results.table if row["model"] in models]
-    table = Table(title=f"{results.data}", title_justify="left")
+    title = results.data if results.protocol is None else f"{results.data}: {results.protocol}"
+    table = Table(title=title, title_justify="left")
     table.add_column("metric")
     for column in columns:
         table.add_column(f"{column['model']}\n{column['aggregate']}", justify="right")

@@ -30,6 +30,9 @@ class AugmentConfig:
     stretch: float = 0.0
     vertical_jitter: float = 0.0
     flip: float = 0.0
+    rotate: float = 0.0
+    reverse_time: float = 0.0
+    reverse_channels: float = 0.0
 
 
 def shift_rows(image: Images, offset: Float[Tensor, " b"]) -> Images:

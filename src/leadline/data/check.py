@@ -89,6 +89,20 @@ class DataReport:
     samples: list[dict[str, Any]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     disparity: DisparityStatistics = field(default_factory=DisparityStatistics)
+    depth: DisparityStatistics = field(default_factory=DisparityStatistics)  # of single images, cm
+
+    def depth_in_metres(self) -> dict[str, Any] | None:
+        """Smallest, percentiles and largest depth, m, and the share of pixels with one; None where there is none."""
+        if not self.depth.valid:
+            return None
+        percentiles = {str(percent): self.depth.percentile(percent) / 100 for percent in PERCENTILES}
+        return {
+            "valid_pixels": self.depth.valid,
+            "density": self.depth.density,
+            "min": self.depth.minimum / 100,
+            "percentiles": percentiles,
+            "max": self.depth.maximum / 100,
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """The report, JSON-able."""
@@ -102,6 +116,7 @@ class DataReport:
             "sizes": dict(self.sizes),
             "cameras": dict(self.cameras),
             "disparity": self.disparity.to_dict(),
+            **({"depth": self.depth_in_metres()} if self.depth.valid else {}),
             "samples": self.samples,
             "problems": self.problems,
         }
@@ -136,12 +151,14 @@ def check_data(
 
 
 def draw_sample(sample: Sample) -> UInt8[np.ndarray, "h w 3"]:
-    """Left, right and, where there is a truth, the coloured disparity, side by side."""
-    from leadline.colors import color_disparity, to_rgb8
+    """The images and, where there is a truth, the coloured disparity or depth, side by side."""
+    from leadline.colors import color_depth, color_disparity, to_rgb8
 
     parts = [to_rgb8(_brighten(image)) for image in sample.images]
     if sample.disparity is not None:
         parts.append(color_disparity(sample.disparity, valid=sample.valid))
+    if sample.depth is not None:
+        parts.append(color_depth(sample.depth, sample.valid))
     return np.concatenate(parts, axis=1)
 
 
@@ -167,6 +184,21 @@ def _add(report: DataReport, sample: Sample) -> None:
             f"focal {camera.focal:.2f} px, baseline {camera.baseline * 1000:.2f} mm, doffs {camera.doffs:g} px"
         ] += 1
         row["camera"] = camera.to_dict()
+    if sample.intrinsics is not None:
+        lens = sample.intrinsics
+        report.with_camera += 1
+        report.cameras[f"fx {lens.fx:.2f}, fy {lens.fy:.2f}, cx {lens.cx:.2f}, cy {lens.cy:.2f} px"] += 1
+        row["camera"] = lens.to_dict()
+    if sample.depth is not None and sample.valid is not None:
+        depths = sample.depth[sample.valid]
+        report.with_truth += 1
+        report.depth.add(100 * depths, sample.valid.size)
+        row |= {
+            "density": depths.size / sample.valid.size,
+            "min": float(depths.min()),
+            "median": float(np.median(depths)),
+            "max": float(depths.max()),
+        }
     if sample.disparity is not None and sample.valid is not None:
         disparities = sample.disparity[sample.valid]
         report.with_truth += 1

@@ -54,10 +54,11 @@ def random_window(item: B, size: Size, draw: torch.Generator, zoom: Zoom[B]) -> 
 
 
 def window(batch: B, top: int, left: int, size: Size) -> B:
-    """The same window of every map; what has no pixels (a time, a camera) stays as it is."""
+    """The same window of every map; what has no pixels (a time, a motion) stays as it is."""
     full = batch.valid.shape[-2:]
     rows, columns = slice(top, top + size[0]), slice(left, left + size[1])
-    return type(batch)(*(t[..., rows, columns] if t.shape[-2:] == full else t for t in batch.tensors))
+    cut = type(batch)(*(t[..., rows, columns] if t.shape[-2:] == full else t for t in batch.tensors))
+    return cut.after_crop(top, left)
 
 
 def zoom_image(image: Float[Tensor, "b c h w"], size: Size) -> Float[Tensor, "b c h2 w2"]:

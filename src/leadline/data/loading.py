@@ -123,7 +123,7 @@ class BatchStream:
         self.data_sets: DataSets = {}
         for source in plan.sources:
             if source.name == "procedural":
-                scene_config(source.scenes)  # for its errors
+                scene_config(source.scenes, plan.task)  # for its errors
             else:
                 self.data_sets[source.name] = _open(source.name, plan.task)
 
@@ -208,7 +208,7 @@ def _scenes(plan: Plan, block: Block, data_sets: DataSets, device: torch.device 
         for index, source in enumerate(plan.sources):
             its_own = [number for number, choice in zip(numbers, chosen, strict=True) if choice == index]
             if source.name == "procedural" and its_own:
-                scenes = scene_config(source.scenes)
+                scenes = scene_config(source.scenes, plan.task)
                 parts.append(data_of(plan.task).render(plan.seed, its_own, stretch.render_size, scenes, device))
             elif its_own:
                 parts.append(_read(data_sets[source.name], plan, its_own, stretch.render_size).to(device))
@@ -234,22 +234,23 @@ def _open(spec: str, task: Task) -> Dataset:
     return data
 
 
-def scene_config(fields: dict[str, Any]) -> Any:
-    """The SceneConfig with some of its fields changed.
+def scene_config(fields: dict[str, Any], task: Task = Task.STEREO) -> Any:
+    """The SceneConfig, or of monocular depth the RoomConfig, with some of its fields changed.
 
     Raises:
         UserError: an unknown field, or a value that it does not take.
     """
     from dataclasses import fields as fields_of
 
-    from leadline.data.procedural import SceneConfig
+    from leadline.data.procedural import RoomConfig, SceneConfig
 
-    known = [item.name for item in fields_of(SceneConfig)]
+    kind = RoomConfig if task is Task.MONO else SceneConfig
+    known = [item.name for item in fields_of(kind)]
     for key in fields:
         if key not in known:
             raise unknown_name("option of scenes", key, known)
     try:
-        return TypeAdapter(SceneConfig).validate_python(fields)
+        return TypeAdapter(kind).validate_python(fields)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])

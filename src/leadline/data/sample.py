@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from leadline.geometry.camera import StereoCamera
+from leadline.geometry.camera import PinholeCamera, StereoCamera
 from leadline.models.network import Task
 
 
@@ -32,6 +32,9 @@ class Sample:
     frame: np.ndarray | None = None  # the true frame at `time`, as the images are; of interpolation
     time: float = 0.5  # 0: the first frame, 1: the second
     depth: np.ndarray | None = None  # (h, w) float32, m; of monocular depth
+    intrinsics: PinholeCamera | None = None  # of the first image, where its lens alone is known; of monocular depth
+    frames: tuple[np.ndarray, ...] = ()  # further images of that camera: before, after, before that, ...; a right view
+    poses: tuple[np.ndarray | None, ...] = ()  # (4, 4) each: points of the first camera to a frame's, m; None: unknown
 
     @property
     def size(self) -> tuple[int, int]:

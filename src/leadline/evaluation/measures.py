@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from leadline.data.sample import Sample
 from leadline.errors import UserError
-from leadline.evaluation import flow_metrics, metrics
+from leadline.evaluation import flow_metrics, frame_errors, metrics, mono_metrics
+from leadline.evaluation.alignment import DepthProtocol
 from leadline.evaluation.metrics import Metric
 from leadline.models.network import Task
 
@@ -75,11 +77,35 @@ MEASURES: dict[Task, Measure] = {
         headline=("epe", "fl"),
         per_sample=("epe", "fl", "bad_1", "bad_3", "angle"),
     ),
+    Task.INTERPOLATION: Measure(
+        metrics=frame_errors.METRICS,
+        empty=frame_errors.FrameSums,
+        of_sample=frame_errors.of_sample,
+        headline=("psnr", "ssim_matlab"),
+        per_sample=("psnr", "ssim", "ssim_matlab", "ie", "sharpness"),
+        higher_is_better=frozenset({"psnr", "ssim", "ssim_matlab", "psnr_y", "sharpness"}),
+    ),
+    Task.MONO: Measure(
+        metrics=mono_metrics.METRICS,
+        empty=mono_metrics.MonoSums,
+        of_sample=mono_metrics.of_sample,
+        headline=("abs_rel", "delta_1"),
+        per_sample=("abs_rel", "sq_rel", "rmse", "rmse_log", "silog", "delta_1", "delta_2", "delta_3"),
+        higher_is_better=frozenset({"delta_1", "delta_2", "delta_3"}),
+    ),
 }
 
 
-def measure_of(task: Task) -> Measure:
-    """Raises UserError where a task cannot be measured."""
+def measure_of(task: Task, protocol: DepthProtocol | None = None) -> Measure:
+    """The measure of a task; of monocular depth by a protocol.
+
+    Raises:
+        UserError: a task that cannot be measured, or a protocol for one that has none.
+    """
+    if protocol is not None:
+        if task is not Task.MONO:
+            raise UserError(f"alignment, cap and crop are for monocular depth, not for {task.value}: leave them out")
+        return replace(MEASURES[task], of_sample=partial(mono_metrics.of_sample, protocol=protocol))
     if task not in MEASURES:
         raise UserError(f"{task.value} cannot be measured: the tasks with metrics are {', '.join(MEASURES)}")
     return MEASURES[task]

@@ -62,6 +62,7 @@ class Results:
     problems: list[Problem] = field(default_factory=list)
     sums: dict[str, Any] = field(default_factory=dict)  # by model, of the measure's kind
     task: Task = Task.STEREO
+    protocol: str | None = None  # how depths were aligned, capped and cropped
 
     @property
     def measure(self) -> Measure:
@@ -125,6 +126,7 @@ class Results:
         return {
             "data": self.data,
             "task": self.task.value,
+            **({"protocol": self.protocol} if self.protocol else {}),
             "units": {"seconds": "s", **{key: metric.unit for key, metric in self.measure.metrics.items()}},
             "models": [
                 {

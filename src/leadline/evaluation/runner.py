@@ -14,10 +14,11 @@ from leadline.data import open_data
 from leadline.data.datasets.base import FileDataset, check_sample
 from leadline.data.sample import Sample
 from leadline.errors import UserError
+from leadline.evaluation.alignment import DepthProtocol
 from leadline.evaluation.measures import measure_of
 from leadline.evaluation.results import Problem, Results, Row
 from leadline.models.network import OUTPUT, Task
-from leadline.predict import Predictor
+from leadline.predict import Predictor, frames_between
 from leadline.zoo import load
 
 Loadable = Predictor | str | os.PathLike
@@ -40,6 +41,7 @@ def evaluate(
     *,
     limit: int | None = None,
     progress: Progress | None = None,
+    protocol: DepthProtocol | None = None,
 ) -> Results:
     """Measures predictors of one task on the samples of a data set.
 
@@ -52,28 +54,35 @@ def evaluate(
         dataset: what `leadline.open_data` gives or takes ("FORMAT:PATH"), or a list of Samples.
         limit: only the first so many samples.
         progress: called with (samples done, samples in all) after each sample.
+        protocol: of monocular depth: alignment, cap and crop; None: none of them.
 
     Raises:
-        UserError: unknown predictor or data set, predictors of several tasks, or data of another task.
+        UserError: unknown predictor or data set, predictors of several tasks, data of another task, or a protocol for
+            another task.
     """
     named = _named(predictors)
     task = _one_task(named)
-    measure = measure_of(task)
+    measure = measure_of(task, protocol)
     samples = open_data(dataset, task) if isinstance(dataset, str) else dataset
     total = len(samples) if limit is None else min(limit, len(samples))
     results = Results(models=list(named), data=getattr(samples, "name", f"{len(samples)} samples"), task=task)
+    results.protocol = None if protocol is None else str(protocol)
     results.problems += [Problem(None, None, line) for line in getattr(samples, "problems", [])]
     for index in range(total):
         try:
             sample = samples[index]
             truth, valid = _truth(sample, task)
+            if protocol is not None:
+                valid = protocol.counts(truth, valid)
+                if not valid.any():
+                    raise UserError(f"no pixel of the truth counts ({protocol})")
         except UserError as error:
             results.problems.append(Problem(_sample_name(samples, index), None, str(error)))
         else:
             for name, predictor in named.items():
                 try:
                     start = time.perf_counter()
-                    predicted = predictor.predict(*sample.images)
+                    predicted = _predict(predictor, sample)
                     seconds = time.perf_counter() - start
                     _check_size(predicted, truth, task)
                 except (UserError, RuntimeError, MemoryError) as error:  # out of memory is a RuntimeError in torch
@@ -136,6 +145,12 @@ def _truth(sample: Sample, task: Task) -> tuple[np.ndarray, np.ndarray]:
 def _check_size(predicted: np.ndarray, truth: np.ndarray, task: Task) -> None:
     if predicted.shape != truth.shape:
         raise UserError(f"predicted {predicted.shape} where the true {OUTPUT[task][0]} is {truth.shape}")
+
+
+def _predict(predictor: Predictor, sample: Sample) -> np.ndarray:
+    if predictor.task is Task.INTERPOLATION:
+        return frames_between(predictor, *sample.images, times=[sample.time])[0]
+    return predictor.predict(*sample.images)
 
 
 def _sample_name(samples: Samples, index: int) -> str:

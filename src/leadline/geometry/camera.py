@@ -1,8 +1,21 @@
-"""The calibrated, rectified stereo camera."""
+"""The pinhole camera, and the calibrated, rectified stereo camera."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class PinholeCamera:
+    """A camera without distortion: x = fx X / Z + cx, y = fy Y / Z + cy. Pixel centres have whole coordinates."""
+
+    fx: float  # px
+    fy: float  # px
+    cx: float  # px
+    cy: float  # px
+
+    def to_dict(self) -> dict[str, float]:
+        return asdict(self)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""From a disparity and its image to a coloured point cloud."""
+"""From a disparity or a depth and its image to a coloured point cloud."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8
 
 from leadline.colors import to_rgb8
-from leadline.geometry.camera import StereoCamera
+from leadline.geometry.camera import PinholeCamera, StereoCamera
 from leadline.geometry.depth import disparity_to_depth
 
 
@@ -34,12 +34,31 @@ def point_cloud(
         points in metres and their colours, RGB.
     """
     depth, known = disparity_to_depth(disparity, camera, valid)
+    height, width = disparity.shape
+    pinhole = PinholeCamera(
+        camera.focal,
+        camera.focal,
+        camera.cx if camera.cx is not None else (width - 1) / 2,
+        camera.cy if camera.cy is not None else (height - 1) / 2,
+    )
+    return depth_cloud(depth, image, pinhole, known, max_depth)
+
+
+def depth_cloud(
+    depth: Float[np.ndarray, "h w"],
+    image: np.ndarray,
+    camera: PinholeCamera,
+    valid: Bool[np.ndarray, "h w"] | None = None,
+    max_depth: float | None = None,
+) -> tuple[Float32[np.ndarray, "n 3"], UInt8[np.ndarray, "n 3"]]:
+    """One point for every pixel whose depth (m, along the optical axis) is known; else as `point_cloud`."""
+    with np.errstate(invalid="ignore"):
+        known = np.isfinite(depth) & (depth > 0)
+    if valid is not None:
+        known &= valid
     if max_depth is not None:
         known &= depth <= max_depth
-    height, width = disparity.shape
-    cx = camera.cx if camera.cx is not None else (width - 1) / 2
-    cy = camera.cy if camera.cy is not None else (height - 1) / 2
     v, u = np.nonzero(known)
     z = depth[known]
-    points = np.stack([(u - cx) * z / camera.focal, (v - cy) * z / camera.focal, z], axis=1)
+    points = np.stack([(u - camera.cx) * z / camera.fx, (v - camera.cy) * z / camera.fy, z], axis=1)
     return points.astype(np.float32), to_rgb8(image)[known]

@@ -1,4 +1,4 @@
-"""Do the left and the right disparity agree, and what stands where they do not."""
+"""Do the left and the right disparity agree, or flow and flow back, and what stands where they do not."""
 
 from __future__ import annotations
 
@@ -41,6 +41,53 @@ def consistent(
     What fails is occluded in the right view, outside of it, or wrong in one of the two.
     """
     return left_right_difference(left, right) <= threshold
+
+
+def forward_backward_difference(
+    forward: Float[np.ndarray, "h w 2"], backward: Float[np.ndarray, "h w 2"]
+) -> Float32[np.ndarray, "h w"]:
+    """How far each pixel of frame 0 lands from itself when it goes to frame 1 and back.
+
+    `|forward(x) + backward(x + forward(x))|` in px, the flow back being interpolated bilinearly; inf where the pixel
+    leaves frame 1, or a flow is not finite.
+    """
+    return _there_and_back(forward, backward)[0]
+
+
+def forward_backward_limit(
+    forward: Float[np.ndarray, "h w 2"], backward: Float[np.ndarray, "h w 2"]
+) -> Float32[np.ndarray, "h w"]:
+    """The largest difference, px, at which flow and flow back agree: it grows with the motion.
+
+    `sqrt(0.01 (|forward|^2 + |backward|^2) + 0.5)`: N. Sundaram et al., "Dense Point Trajectories by GPU-accelerated
+    Large Displacement Optical Flow", ECCV 2010.
+    """
+    back = _there_and_back(forward, backward)[1]
+    with np.errstate(invalid="ignore"):
+        squares = np.square(forward.astype(np.float64)).sum(2) + np.square(back).sum(2)
+    return np.sqrt(0.01 * np.nan_to_num(squares, nan=0.0, posinf=0.0) + 0.5).astype(np.float32)
+
+
+def _there_and_back(
+    forward: Float[np.ndarray, "h w 2"], backward: Float[np.ndarray, "h w 2"]
+) -> tuple[Float32[np.ndarray, "h w"], Float[np.ndarray, "h w 2"]]:
+    """The difference, and the flow back from where each pixel goes to (NaN outside)."""
+    height, width = forward.shape[:2]
+    finite = np.asarray(np.isfinite(forward).all(2))
+    moved = np.where(finite[..., None], forward, 0).astype(np.float64)
+    x, y = np.arange(width) + moved[..., 0], np.arange(height)[:, None] + moved[..., 1]
+    inside = finite & (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+    x, y = np.where(inside, x, 0), np.where(inside, y, 0)
+    x0, y0 = np.floor(x).astype(np.intp), np.floor(y).astype(np.intp)
+    fx, fy = (x - x0)[..., None], (y - y0)[..., None]
+    x1, y1 = np.minimum(x0 + 1, width - 1), np.minimum(y0 + 1, height - 1)
+    with np.errstate(invalid="ignore"):
+        above = (1 - fx) * backward[y0, x0] + np.where(fx > 0, fx * backward[y0, x1], 0)
+        below = (1 - fx) * backward[y1, x0] + np.where(fx > 0, fx * backward[y1, x1], 0)
+        back = (1 - fy) * above + np.where(fy > 0, fy * below, 0)
+        difference = np.hypot(*np.moveaxis(moved + back, 2, 0))
+    known = inside & np.isfinite(difference)
+    return np.where(known, difference, np.inf).astype(np.float32), np.where(inside[..., None], back, np.nan)
 
 
 def confidence(difference: Float[np.ndarray, "h w"], scale: float = 1.0) -> Float32[np.ndarray, "h w"]:

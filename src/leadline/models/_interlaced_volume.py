@@ -123,6 +123,8 @@ def _planes(
 
 
 def _first_planes(views: _Views, start: int, count: int) -> Float[Tensor, "2 n b 64 h cropped"]:
+    if torch.compiler.is_compiling():
+        return _first_planes_in_five_axes(views, start, count)
     left = views.left[..., start:].unsqueeze(1)
     w, planes = left.shape[-1], views.left_edge.shape[-1]
     # window i begins i columns later than window 0: the right view is moved by count - 1, count - 2, ..., 0 columns
@@ -131,12 +133,26 @@ def _first_planes(views: _Views, start: int, count: int) -> Float[Tensor, "2 n b
     mine = torch.eye(count, dtype=left.dtype, device=left.device).flip(0).view(count, 1, 1, 1, count)
     left_edge = views.left_edge[..., start : start + count].unsqueeze(1) * mine
     right_edge = views.right_edge[..., planes - start - count : planes - start].movedim(-1, 1).unsqueeze(-1)
-    if torch.compiler.is_compiling():
-        return left + right - F.pad(left_edge, (0, w - count)) - F.pad(right_edge, (w - 1, 0))
     x = left + right if torch.is_grad_enabled() else _sum_of_planes(left, right)
     x[..., :count] -= left_edge
     x[..., -1:] -= right_edge
     return x
+
+
+def _first_planes_in_five_axes(views: _Views, start: int, count: int) -> Float[Tensor, "2 n b 64 h cropped"]:
+    """The same for exporters: TFLite pads no more than five axes, so batch and channels are one; and windows are
+    slices, as `unfold` would be lowered to such a padding."""
+    b, planes = views.left.shape[1], views.left_edge.shape[-1]
+    left = views.left[..., start:].flatten(1, 2).unsqueeze(1)
+    w = left.shape[-1]
+    right = views.right[..., planes - count : planes - 1 + w].flatten(1, 2)
+    right = torch.stack([right[..., i : i + w] for i in range(count)], 1)
+    mine = torch.eye(count, dtype=left.dtype, device=left.device).flip(0).view(count, 1, 1, count)
+    left_edge = views.left_edge[..., start : start + count].flatten(1, 2).unsqueeze(1) * mine
+    right_edge = views.right_edge[..., planes - start - count : planes - start].flatten(1, 2)
+    right_edge = right_edge.movedim(-1, 1).unsqueeze(-1)
+    x = left + right - F.pad(left_edge, (0, w - count)) - F.pad(right_edge, (w - 1, 0))
+    return x.unflatten(2, (b, -1))
 
 
 def _sum_of_planes(left: Tensor, right: Tensor) -> Float[Tensor, "2 n b c h w"]:
@@ -177,8 +193,9 @@ def _clear_unseen(x: Float[Tensor, "knb c h w"], seen: Float[Tensor, "n w"], b: 
     count, w = seen.shape
     if count == 1:
         return x
-    planes, seen = x.unflatten(0, (-1, count, b)), seen.view(count, 1, 1, 1, w)
     if torch.compiler.is_compiling():
-        return (planes * seen).flatten(0, 2)
+        halves = x.shape[0] // (count * b)
+        return x * seen.view(1, count, 1, w).expand(halves, -1, b, -1).reshape(-1, 1, 1, w)
+    planes, seen = x.unflatten(0, (-1, count, b)), seen.view(count, 1, 1, 1, w)
     planes[..., : count - 1] *= seen[..., : count - 1]  # further right every plane is seen
     return x

@@ -136,7 +136,7 @@ class Hourglass(nn.Module):
         self.redir1 = InvertedResidual(c, c, 1, 2, dims)
         self.redir2 = InvertedResidual(2 * c, 2 * c, 1, 2, dims)
 
-    def forward(self, x: Float[Tensor, "b c *size"]) -> Float[Tensor, "b c *size"]:
+    def forward(self, x: Float[Tensor, "b c *size"]) -> Float[Tensor, "b k *size"]:
         half = self.conv2(self.conv1(x))
         quarter = self.conv4(self.conv3(half))
         half = torch.relu(self.conv5(quarter) + self.redir2(half))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, ClassVar
 
@@ -43,8 +44,10 @@ class Network(nn.Module):
     config: Any  # a frozen dataclass
     surgeries: list[dict[str, Any]]  # what compression did, in order; set where a checkpoint is loaded
     provenance: dict[str, Any]  # where the weights come from; set likewise
-    size_multiple: ClassVar[int] = 1  # h and w must be multiples of this
+    size_multiple: int = 1  # h and w must be multiples of this
     min_size: tuple[int, int] = (1, 1)  # smallest (h, w) that forward accepts
+    max_area: ClassVar[int] = 3_000_000  # px that a Predictor gives it at once; larger images go through in tiles
+    takes_time: bool = False  # interpolation: forward takes the new frame's time in (0, 1) as a third input
 
     def __init__(self, config: Any):
         super().__init__()
@@ -57,6 +60,10 @@ class Network(nn.Module):
 
     def forward_all(self, *images: Tensor) -> list[Tensor]:
         raise NotImplementedError
+
+    def from_upstream(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The tensors of the original project's checkpoint under this network's names."""
+        return dict(tensors)
 
     def config_dict(self) -> dict[str, Any]:
         """The config as plain JSON-able values."""

@@ -20,7 +20,13 @@ from leadline.models.registry import create
 ORIGINALS = {
     "mobilestereonet-2d": "https://github.com/cogsys-tuebingen/mobilestereonet",
     "mobilestereonet-3d": "https://github.com/cogsys-tuebingen/mobilestereonet",
+    "raft-small": "https://github.com/princeton-vl/RAFT",
+    "raft-stereo": "https://github.com/princeton-vl/RAFT-Stereo",
+    "rife": "https://github.com/hzwer/ECCV2022-RIFE",
+    "rife-m": "https://github.com/hzwer/ECCV2022-RIFE",
 }
+# Parts that serve training alone, which a checkpoint may lack: prefix of their keys -> field of the config.
+OPTIONAL = {"block_tea.": "teacher"}
 
 
 def import_upstream(name: str, path_or_state_dict: str | os.PathLike | Mapping[str, Any], **config: Any) -> Network:
@@ -39,7 +45,6 @@ def import_upstream(name: str, path_or_state_dict: str | os.PathLike | Mapping[s
     """
     if name not in ORIGINALS:
         raise unknown_name("network with upstream weights", name, list(ORIGINALS))
-    network = create(name, **config)
     provenance: dict[str, Any] = {"upstream": ORIGINALS[name]}
     if isinstance(path_or_state_dict, Mapping):
         where, content = "state dict", path_or_state_dict
@@ -48,10 +53,26 @@ def import_upstream(name: str, path_or_state_dict: str | os.PathLike | Mapping[s
         where, content = str(path), _read(path)
         provenance |= {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     tensors = _state_dict(content, where)
+    network = _create(name, tensors, config)
+    tensors = network.from_upstream(tensors)
     _check_fit(network, tensors, where)
     network.load_state_dict(tensors)
     network.provenance = provenance
     return network.eval()
+
+
+def _create(name: str, tensors: dict[str, Tensor], config: dict[str, Any]) -> Network:
+    """The network, with those of the OPTIONAL parts that the tensors have; tensors of parts not wanted are dropped."""
+    network = create(name, **config)
+    for prefix, option in OPTIONAL.items():
+        theirs = [key for key in tensors if key.startswith(prefix)]
+        wanted = getattr(network.config, option, None)
+        if wanted and not theirs and option not in config:
+            network = create(name, **{**config, option: False})
+        elif wanted is False:
+            for key in theirs:
+                del tensors[key]
+    return network
 
 
 def _read(path: Path) -> Any:

@@ -18,6 +18,14 @@ VIEWS = {
 }
 
 
+TIME = "time"  # the third input of an interpolation model that takes one, (1, 1, 1, 1), in (0, 1)
+
+
+def input_names(task: Task, takes_time: bool) -> tuple[str, ...]:
+    """What a model of a task is fed, in order."""
+    return (*VIEWS[task], TIME) if takes_time else VIEWS[task]
+
+
 class Predictor(ABC):
     """Anything that turns images into a prediction: a network, an exported model, a classical algorithm.
 
@@ -26,27 +34,50 @@ class Predictor(ABC):
 
     task: Task
     name: str
+    takes_time: bool = False  # interpolation: whether it knows any time, or the middle alone
 
-    def predict(self, *images: np.ndarray) -> np.ndarray:
+    def predict(self, *images: np.ndarray, time: float | None = None) -> np.ndarray:
         """The prediction for one pair (or image).
 
         Args:
             images: uint8 or uint16, (h, w) or (h, w, 3) RGB, any size, all of one size. uint16 is read over its full
                 range: 65535 is white.
+            time: of interpolation: when the frame is, 0 being the first image and 1 the second; None: in the middle.
+                `leadline.predict.frames_between` finds other times with a model that knows the middle alone.
 
         Returns:
             stereo: disparity (h, w) float32, px, left view · flow: (h, w, 2) float32, px · interpolation: a frame
             (h, w, 3) of the first image's type · mono: depth (h, w) float32, m.
 
         Raises:
-            UserError: the wrong number of images, or images of another kind, size or number of channels.
+            UserError: the wrong number of images, or images of another kind, size or number of channels; a time
+                outside (0, 1), or one that the model does not know.
         """
         check_images(images, self.task)
-        return self._predict(*images)
+        if time is None:
+            return self._predict(*images)
+        self._check_time(time)
+        return self._predict(*images, time=float(time)) if self.takes_time else self._predict(*images)
 
     @abstractmethod
-    def _predict(self, *images: np.ndarray) -> np.ndarray:
-        """`predict` for images that have been checked."""
+    def _predict(self, *images: np.ndarray, **options: Any) -> np.ndarray:
+        """`predict` for images that have been checked; where it `takes_time`, that may be given as `time`."""
+
+    def _check_time(self, time: float) -> None:
+        if self.task is not Task.INTERPOLATION:
+            raise UserError(f"{self.name} is for {self.task.value}: a time belongs to interpolation")
+        check_time(time)
+        if not self.takes_time and time != 0.5:
+            raise UserError(
+                f"{self.name} knows the middle (time 0.5) alone, not {time:g}: leadline.predict.frames_between and "
+                "`leadline interpolate` find other times by halving"
+            )
+
+
+def check_time(time: float) -> None:
+    """Raises UserError unless 0 < time < 1."""
+    if not 0 < time < 1:
+        raise UserError(f"time {time:g} does not lie between the frames: give more than 0 and less than 1")
 
 
 def check_images(images: tuple[Any, ...], task: Task) -> None:

@@ -23,8 +23,10 @@ from leadline.data.loading import BatchStream, Plan, Source, Stretch
 from leadline.errors import UserError
 from leadline.files import write_whole
 from leadline.models import Network, Task, create
+from leadline.models.backbones import load_backbone
 from leadline.training.losses import TotalLoss
 from leadline.training.recipe import Phase, Recipe, check_recipe, difference, dump_recipe, load_recipe
+from leadline.training.teacher import with_teachers
 from leadline.version import __version__
 
 
@@ -111,10 +113,14 @@ def make_network(recipe: Recipe) -> Network:
     """The network of a recipe, from its seed or from the checkpoint that it starts from.
 
     Raises:
-        UserError: unknown network or option, or a checkpoint that does not fit.
+        UserError: unknown network or option, or a checkpoint or backbone weights that do not fit.
     """
     torch.manual_seed(recipe.seed)
-    network = create(recipe.network.name, **recipe.network.options)
+    options = recipe.network.options
+    backbone = options.pop("backbone_weights", None)
+    network = create(recipe.network.name, **options)
+    if backbone is not None and recipe.init is None:
+        network.provenance = {"backbone": f"{backbone}: {load_backbone(network, str(backbone))}"}
     for stretch in make_plan(recipe, network.task).stretches:
         fits = network.padded_size(*stretch.crop)
         if fits != stretch.crop:
@@ -147,6 +153,8 @@ def _fit(recipe: Recipe, folder: Path, start: int, stop_after: int | None, final
     from lightning.pytorch.loggers import TensorBoardLogger
 
     from leadline.training.callbacks import Average, Checkpoints, Finite, Journal, Progress, Signals, StopAfter
+    from leadline.training.distill import make_distillation
+    from leadline.training.growth import Growth, check_growth
     from leadline.training.module import Training
     from leadline.training.tensorboard import Board
     from leadline.training.validation import Pairs, Validation
@@ -155,21 +163,32 @@ def _fit(recipe: Recipe, folder: Path, start: int, stop_after: int | None, final
     if recipe.threads is not None:
         torch.set_num_threads(recipe.threads)
     precision = _precision(recipe)
-    module = Training(make_network(recipe), recipe)
+    network = make_network(recipe)
+    distillation = make_distillation(recipe, network)
+    module = Training(network, recipe, distillation)
+    if recipe.sparsify is not None:
+        check_growth(network, recipe.network.name)
     module.configure_optimizers()  # once for its errors, before anything is written
-    _check_truth(BatchStream(make_plan(recipe, module.network.task)), module.loss)
-    pairs = None if recipe.validate_ is None else Pairs(recipe, module.network.task)
+    backbone = getattr(network, "provenance", {}).get("backbone")
+    taught = with_teachers(recipe, folder, network.task)
+    stream = BatchStream(make_plan(taught, network.task))
+    if distillation is None:
+        _check_truth(stream, module.loss)
+    pairs = None if recipe.validate_ is None else Pairs(recipe, network.task)
 
     write_whole(folder / "recipe.yaml", yaml.safe_dump(dump_recipe(recipe), sort_keys=False).encode())
     logger = TensorBoardLogger(folder, name="", version="", purge_step=start + 1)
     journal = Journal(folder / "log.txt")
+    if backbone is not None and not start:
+        journal.tell(f"backbone weights {backbone}")
     finite = Finite(folder, recipe.log.every)
 
     def write_weights(step: int) -> None:
         checkpoint.save(module.trained, folder / "latest.safetensors", provenance(recipe, step, module.trainer))
 
     # In this order after each step: what is measured and written is that of the moved average.
-    callbacks: list[lightning.Callback] = [finite, Average(), Board(recipe.log, logger.experiment)]
+    growth = [] if recipe.sparsify is None else [Growth(recipe.sparsify, recipe.total_steps)]
+    callbacks: list[lightning.Callback] = [finite, *growth, Average(), Board(recipe.log, logger.experiment)]
     if pairs is not None and recipe.validate_ is not None:
         callbacks.append(Validation(pairs, recipe.validate_.every, logger.experiment, journal))
     signals = Signals(recipe.log.every, journal)
@@ -199,7 +218,7 @@ def _fit(recipe: Recipe, folder: Path, start: int, stop_after: int | None, final
     last = folder / "last.ckpt"
     with _told(folder):
         try:
-            batches = _data(recipe, module.network.task, start)
+            batches = _data(taught, module.network.task, start)
             trainer.fit(module, batches, ckpt_path=last if start else None, weights_only=True)
         finally:
             logger.experiment.close()
@@ -301,6 +320,7 @@ def _strategy(recipe: Recipe, module: Any) -> str:
 
 def provenance(recipe: Recipe, steps: int, trainer: Any) -> dict[str, Any]:
     """Where weights come from, as JSON-able facts."""
+    distillation = trainer.lightning_module.distillation
     return {
         "recipe": dump_recipe(recipe),
         "seed": recipe.seed,
@@ -312,6 +332,7 @@ def provenance(recipe: Recipe, steps: int, trainer: Any) -> dict[str, Any]:
         "torch": torch.__version__,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": _machine(trainer),
+        **({} if distillation is None else {"distilled": distillation.about()}),
     }
 
 

@@ -85,7 +85,8 @@ class Source(Part):
 
     source: str
     weight: Annotated[float, Field(gt=0)] = 1.0  # share of the samples, relative to the other sources
-    scenes: dict[str, Any] = {}  # fields of SceneConfig, for procedural scenes
+    scenes: dict[str, Any] = {}  # fields of SceneConfig (of monocular depth: RoomConfig), for procedural scenes
+    teacher: str | None = None  # a stereo model whose disparity gives monocular networks the depth of these pairs
 
 
 class Augment(Part):
@@ -101,7 +102,10 @@ class Augment(Part):
     scale: tuple[float, float] = (1.0, 1.0)  # zoom of the pair; the disparity is multiplied by it
     stretch: NonNegative = 0.0  # extra horizontal zoom, up to exp(+- this)
     vertical_jitter: NonNegative = 0.0  # px by which the right view is moved up or down, up to +-
-    flip: Fraction = 0.0  # probability of turning the pair upside down
+    flip: Fraction = 0.0  # probability of turning the pair upside down; of flow and frames also of mirroring it
+    rotate: Fraction = 0.0  # interpolation: probability of quarter turns (half turns where the crop is not square)
+    reverse_time: Fraction = 0.0  # interpolation: probability of running backwards
+    reverse_channels: Fraction = 0.0  # interpolation: probability of exchanging red and blue
 
 
 class Phase(Part):
@@ -111,6 +115,27 @@ class Phase(Part):
     crop: Size | None = None
     render_size: Size | None = None
     batch: Positive | None = None
+
+
+class Imitation(Named):
+    """One thing of the teacher that the student imitates."""
+
+    weight: NonNegative = 1.0
+    over: Literal["last", "all"] = "last"  # `target`: the student's final prediction alone, or all, with gamma
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.8
+    layers: Literal["auto"] | dict[str, str] | None = None  # {student's layer: teacher's}, for what looks at layers
+
+
+class Distill(Part):
+    """A teacher whose predictions or features the network learns beside the losses on the truth."""
+
+    teacher: str | list[str]  # what `leadline.load` takes; several are an ensemble
+    combine: Literal["mean", "median"] = "mean"  # of an ensemble's predictions
+    losses: list[Imitation] = Field(default=[Imitation(name="target")], min_length=1)
+    teacher_error: Annotated[float, Field(gt=0), BeforeValidator(no_bool)] | None = None  # not imitated beyond it
+    spread: Annotated[float, Field(gt=0), BeforeValidator(no_bool)] | None = None  # weight exp(-deviation / spread)
+    left_right: NonNegative | None = None  # px, largest left-right difference that is imitated; 0: not looked at
+    num_disparities: Positive | None = None  # px, of a classical teacher; default: the network's range
 
 
 class Validate(Part):
@@ -135,6 +160,36 @@ class Log(Part):
     histograms_every: Annotated[int, Field(ge=0)] = 0
 
 
+class Sparsify(Part):
+    """Masks of a pruned network that grow while it is trained, fast first, then slowly (cubic)."""
+
+    amount: Annotated[
+        float, Field(gt=0, lt=1), BeforeValidator(no_bool)
+    ]  # share of the masked layers' weights, at last
+    until: Annotated[float, Field(gt=0, le=1), BeforeValidator(no_bool)] = 0.7  # share of the steps in which they grow
+    every: Positive = 10  # steps
+    criterion: Literal["l1", "l2", "lamp"] = "lamp"
+    scope: Literal["global", "layer"] = "global"
+
+
+class Adversarial(Part):
+    """A discriminator that learns beside the network to tell its predictions from the truth."""
+
+    weight: Annotated[float, Field(gt=0), BeforeValidator(no_bool)] = 0.05  # of its term in the network's loss
+    balance: bool = True  # weight is relative to the other losses' gradient at the prediction, else absolute
+    loss: Literal["non_saturating", "least_squares", "hinge", "wasserstein"] = "hinge"
+    start: Annotated[int, Field(ge=0)] = 0  # step from which on it takes part
+    warmup: Annotated[int, Field(ge=0)] = 0  # steps over which the weight rises
+    every: Positive = 1  # the discriminator learns in every n-th step
+    rest: Annotated[float, Field(gt=0.5, lt=1)] | None = None  # it does not learn while it is right more often
+    condition: bool = True  # it sees the network's images too
+    penalty: NonNegative = 0.0  # of its gradient; 10 belongs to wasserstein
+    lr: Annotated[float, Field(gt=0), BeforeValidator(no_bool)] = 2e-4
+    width: Positive = 64  # channels of its first layer
+    halvings: Annotated[int, Field(ge=1, le=5)] = 3  # with 3 it judges patches of 70 px, with 2 of 34 px
+    spectral: bool = True  # spectral normalisation
+
+
 class Recipe(Part):
     """Everything that decides the weights that a run ends with, and how the run is carried out."""
 
@@ -150,7 +205,11 @@ class Recipe(Part):
     phases: list[Phase] = []
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     augment: Augment = Augment()
-    losses: list[Loss] = Field(default=[Loss(name="smooth_l1")], min_length=1)
+    losses: list[Loss] = [Loss(name="smooth_l1")]
+    distill: Distill | None = None
+    slimming: NonNegative = 0.0  # weight of the sum of BatchNorm's |scales|: channels become dispensable
+    sparsify: Sparsify | None = None
+    adversarial: Adversarial | None = None
     optimizer: Named = Named(name="adamw")
     schedule: Schedule = Schedule()
     precision: Annotated[Literal["32", "bf16", "16"], BeforeValidator(as_text)] = "32"
@@ -209,7 +268,7 @@ def load_recipe(path: str | os.PathLike, changes: Iterable[str] = ()) -> Recipe:
     if not isinstance(content, dict):
         raise UserError(f"{path}: a recipe is a YAML mapping of keys to values")
     for change in changes:
-        _set(content, change)
+        set_key(content, change)
     return check_recipe(content, str(path))
 
 
@@ -251,6 +310,8 @@ def _flat(value: Any, place: str = "") -> dict[str, Any]:
 def _check_together(recipe: Recipe, where: str) -> None:
     if not recipe.phases and recipe.steps is None:
         raise UserError(f"{where}: 'steps' is missing: say how many optimizer steps the run takes")
+    if not recipe.losses and recipe.distill is None:
+        raise UserError(f"{where}: losses is empty: name at least one, or a teacher to 'distill'")
     planned = sum(phase.steps for phase in recipe.phases)
     if recipe.phases and recipe.steps is not None and recipe.steps != planned:
         raise UserError(f"{where}: the phases take {planned} steps, 'steps' says {recipe.steps}: leave 'steps' out")
@@ -266,7 +327,8 @@ def _check_together(recipe: Recipe, where: str) -> None:
         raise UserError(f"{where}: schedule 'plateau' follows the validation: add a 'validate' block")
 
 
-def _set(content: dict[str, Any], change: str) -> None:
+def set_key(content: dict[str, Any], change: str) -> None:
+    """Changes a recipe that is not checked yet: "key=value", dotted for inner keys. Raises UserError."""
     key, equals, text = change.partition("=")
     if not equals or not key:
         raise UserError(f"--set {change}: write it as KEY=VALUE, for example optimizer.lr=1e-3")

@@ -25,6 +25,10 @@ class Board(EachStep):
         if step % self.log_.every == 0:
             for name, value in module.shares.items():
                 self.writer.add_scalar(f"train/{name}", float(value), step)
+            if module.distillation is not None:
+                for name, value in module.distillation.told.items():
+                    if bool(value.isfinite()):
+                        self.writer.add_scalar(f"distill/{name}", float(value), step)
             if module.gradient_norm is not None:
                 self.writer.add_scalar("train/gradient_norm", float(module.gradient_norm), step)
             for group, rate in enumerate(_rates(trainer)):
@@ -40,6 +44,11 @@ class Board(EachStep):
         batch, prediction = module.last
         task = training_of(module.network.task)
         self.writer.add_image(f"train/{task.PICTURE}", task.picture(batch, prediction), step)
+        if module.distillation is not None and module.distillation.last is not None:
+            teacher, trust = module.distillation.last
+            taught = batch.with_truth(teacher, trust > 0)
+            name = task.PICTURE.replace("truth", "teacher").replace("error", "difference")
+            self.writer.add_image(f"distill/{name}", task.picture(taught, prediction), step)
 
     def _histograms(self, module: Training, step: int) -> None:
         for name, parameter in module.network.named_parameters():

@@ -60,7 +60,7 @@ class Pairs:
                 yield data_of(self.task).from_sample(self._data[number])
             return
         if self._kept is None:
-            config, render = scene_config(self.scenes), data_of(self.task).render
+            config, render = scene_config(self.scenes, self.task), data_of(self.task).render
             self._kept = [render(self.seed, [number], self.size, config, "cpu") for number in numbers]
         yield from self._kept
 
@@ -116,4 +116,5 @@ def predict(network: Network, batch: Batch) -> Float[Tensor, "1 c h w"]:
         functional.pad(image, border, mode="replicate").contiguous(memory_format=torch.channels_last)
         for image in batch.images
     ]
+    images += batch.inputs(network.takes_time)[len(images) :]  # a time has no border
     return network(*images)[..., :height, :width].float()

@@ -11,6 +11,9 @@ from leadline.data.datasets import FORMATS
 from leadline.data.datasets.base import FileDataset
 from leadline.data.formats.images import SUFFIXES
 from leadline.errors import UserError
+from leadline.models.network import Task
+
+_PAIRS = {Task.STEREO: "stereo pair", Task.FLOW: "frame pair"}
 
 
 def check_folder(path: str | os.PathLike) -> Path:
@@ -31,12 +34,13 @@ def check_folder(path: str | os.PathLike) -> Path:
 
 def check_found(dataset: FileDataset) -> FileDataset:
     """The data set, if it has pairs. Raises UserError, with the first problem, where it has none."""
+    pair = _PAIRS.get(dataset.task, "sample")
     if len(dataset) == 0 and dataset.problems:
         count = len(dataset.problems)
-        raise UserError(f"{dataset.name}: no complete stereo pair ({count} broken): {dataset.problems[0]}")
+        raise UserError(f"{dataset.name}: no complete {pair} ({count} broken): {dataset.problems[0]}")
     if len(dataset) == 0:
         layout = FORMATS[dataset.name.partition(":")[0]].layout
-        raise UserError(f"{dataset.name}: no stereo pairs laid out as {layout}: check the path or the format")
+        raise UserError(f"{dataset.name}: no {pair}s laid out as {layout}: check the path or the format")
     return dataset
 
 

@@ -6,6 +6,11 @@ Four shapes, told apart by what is there:
 - scene folders `NAME/im0.png, im1.png`, with `disp0.pfm` and `calib.txt` where known (Middlebury's names);
 - two folders `left/` and `right/` (and `disparity/`) with the same file names, `calib.txt` or `meta.json` beside them;
 - one such scene folder itself.
+
+Of optical flow: scene folders `NAME/frame0.png, frame1.png` with `flow.npz` (or .npy, .flo, .pfm, KITTI's .png) and
+`occlusion.png` where known, or one such folder.
+
+Of interpolation: folders `NAME/frame0.png, frame1.png, frame2.png`, the true middle being frame1, or one such folder.
 """
 
 from __future__ import annotations
@@ -25,17 +30,34 @@ from leadline.data.datasets.files import (
     item_name,
     present,
 )
+from leadline.data.datasets.flow_sets import list_flow_scenes, read_flow_item
+from leadline.data.datasets.mono_folder import has_images, open_mono_folder
 from leadline.data.datasets.scenes import read_scene, scene_files
+from leadline.data.datasets.stereo_as_mono import StereoAsMono
+from leadline.data.datasets.triplet_sets import open_triplet_folder
 from leadline.data.formats.calib import camera_from_dict
 from leadline.data.formats.content import read_content
 from leadline.data.formats.disparity import SUFFIXES
 from leadline.data.sample import Sample
 from leadline.errors import UserError
+from leadline.models.network import Task
 
 
-def open_folder(path: str | os.PathLike) -> FileDataset:
-    """The pairs in the folder at `path`; see the module for the shapes it may have."""
+def open_folder(path: str | os.PathLike, task: Task = Task.STEREO) -> FileDataset:
+    """The pairs in the folder at `path`; see the module for the shapes it may have.
+
+    For monocular depth: its images with depth, or, where there are none, the left views of its pairs.
+    """
     root = check_folder(path).absolute()
+    if task is Task.FLOW:
+        items, problems = list_flow_scenes(root)
+        return check_found(FileDataset(f"folder:{path}", items, read_flow_item, problems, task))
+    if task is Task.INTERPOLATION:
+        return open_triplet_folder(path)
+    if task is Task.MONO:
+        if has_images(root):
+            return open_mono_folder(path)
+        return StereoAsMono(open_folder(path))
     if (root / "left").is_dir() or (root / "right").is_dir():
         items, problems = _list_sides(root)
     else:

@@ -98,7 +98,7 @@ def _coverage(layer: Layer, bank: Bank, x: Plane, y: Plane) -> Plane:
 
 def _surface_colour(layer: Layer, bank: Bank, x: Plane, y: Plane) -> Float[Tensor, "b 3 h w"]:
     s, t = layer.t00 * x + layer.t01 * y + layer.ts, layer.t10 * x + layer.t11 * y + layer.tt
-    value = _texture(bank, layer.texture, s, t)
+    value = texture_at(bank, layer.texture, s, t)
     shade = 1 + (layer.shade_x * x + layer.shade_y * y).clamp(-0.4, 0.4)
     colour = layer.colour("base") + layer.colour("first") * value[:, 0:1] + layer.colour("second") * value[:, 1:2]
     return colour * shade[:, None]
@@ -110,12 +110,12 @@ def _reflection(
     # The surface point lies at column X + cx of the reference view, the virtual image a share of the way there.
     virtual_x = pixel_x + (x + layer.cx - pixel_x) * mirror.share
     tile = torch.full_like(layer.texture, float(bank.texture_kinds.index("dead leaves")))
-    image = _texture(bank, tile, 0.5 * virtual_x, 0.5 * (y + layer.cy))[:, 0:1]
+    image = texture_at(bank, tile, 0.5 * virtual_x, 0.5 * (y + layer.cy))[:, 0:1]
     return (layer.gloss * mirror.strength)[:, None] * (image - 0.3).clamp(min=0)
 
 
-def _texture(bank: Bank, tile: Float[Tensor, "b 1 1"], s: Plane, t: Plane) -> Float[Tensor, "b 2 h w"]:
-    """Texture values at texel coordinates, mirrored at the tile's rim so that no seam shows."""
+def texture_at(bank: Bank, tile: Float[Tensor, "b _ _"], s: Plane, t: Plane) -> Float[Tensor, "b 2 h w"]:
+    """Two texture values in [0, 1] at texel coordinates, mirrored at the tile's rim so that no seam shows."""
     return _sample(bank.textures, tile, TEXTURE_TILE, _mirror(s), _mirror(t))
 
 
@@ -125,9 +125,9 @@ def _mirror(s: Plane) -> Plane:
 
 
 def _sample(
-    atlas: Float[Tensor, "1 c ha wa"], tile: Float[Tensor, "b 1 1"], side: int, x: Plane, y: Plane
+    atlas: Float[Tensor, "1 c ha wa"], tile: Float[Tensor, "b _ _"], side: int, x: Plane, y: Plane
 ) -> Float[Tensor, "b c h w"]:
-    """Bilinear look-up at (x, y) px within one tile per scene."""
+    """Bilinear look-up at (x, y) px within one tile per scene or pixel."""
     height, width = atlas.shape[-2:]
     row = torch.div(tile, COLUMNS, rounding_mode="floor")
     left, top = (tile - row * COLUMNS) * side, row * side

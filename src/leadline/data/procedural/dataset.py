@@ -10,11 +10,12 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from leadline.data.datasets.base import Dataset
-from leadline.data.procedural.render import render_motion, render_stereo
+from leadline.data.procedural.raycast import render_rooms
+from leadline.data.procedural.render import middle_time, render_motion, render_stereo
 from leadline.data.procedural.scene import SceneConfig
 from leadline.data.sample import Sample
 from leadline.errors import UserError, unknown_name
-from leadline.geometry.camera import StereoCamera
+from leadline.geometry.camera import PinholeCamera, StereoCamera
 from leadline.models.network import Task
 
 # A camera with a 60 degree field of view and a hand's breadth of baseline, so that depths can be reported.
@@ -27,14 +28,18 @@ class Procedural(Dataset):
 
     Args:
         size: (h, w), px.
-        config: how scenes are drawn.
+        config: how scenes are drawn: a SceneConfig, of rooms a RoomConfig; None: by its defaults.
     """
 
     def __init__(
-        self, count: int, seed: int = 0, size: tuple[int, int] = (256, 512), config: SceneConfig | None = None
+        self,
+        count: int,
+        seed: int = 0,
+        size: tuple[int, int] = (256, 512),
+        config: Any = None,
     ):
         self.count, self.seed, self.size = count, seed, size
-        self.config = config or SceneConfig()
+        self.config = config
         self.name = f"procedural:{count},seed={seed},size={size[0]}x{size[1]}"
         self.problems = []
 
@@ -86,7 +91,45 @@ class ProceduralMotion(Procedural):
         )
 
 
-SCENES: dict[Task, Callable[..., Procedural]] = {Task.STEREO: ProceduralStereo, Task.FLOW: ProceduralMotion}
+class ProceduralTriplets(Procedural):
+    """Frames of layers that move, with the true one between them; the exposure stays, as in a video."""
+
+    task = Task.INTERPOLATION
+
+    def __init__(self, *args: Any, config: SceneConfig | None = None, **options: Any):
+        super().__init__(*args, config=config or SceneConfig(photometric=0), **options)
+
+    def _render(self, index: int, **about: Any) -> Sample:
+        time = middle_time(self.seed, index, self.config)
+        motion = render_motion(self.seed, [index], self.size, self.config, times=(time, 1.0))
+        before, middle, after = (_bytes(frame[0]) for frame in motion.frames)
+        return Sample(images=(before, after), frame=middle, time=time, valid=np.ones(self.size, bool), **about)
+
+
+class ProceduralRooms(Procedural):
+    """Rooms with their depth and camera, and the frames that the config asks for."""
+
+    task = Task.MONO
+
+    def _render(self, index: int, **about: Any) -> Sample:
+        rooms = render_rooms(self.seed, [index], self.size, self.config)
+        return Sample(
+            images=(_bytes(rooms.images[0, 0]),),
+            depth=rooms.depth[0, 0].numpy(),
+            valid=np.ones(self.size, bool),
+            intrinsics=PinholeCamera(*rooms.intrinsics[0].tolist()),
+            frames=tuple(_bytes(frame) for frame in rooms.images[0, 1:]),
+            poses=tuple(rooms.poses[0, 1:].double().numpy()),
+            **about,
+        )
+
+
+SCENES: dict[Task, Callable[..., Procedural]] = {
+    Task.STEREO: ProceduralStereo,
+    Task.FLOW: ProceduralMotion,
+    Task.INTERPOLATION: ProceduralTriplets,
+    Task.MONO: ProceduralRooms,
+}
 
 
 def _bytes(image: Float[Tensor, "3 h w"]) -> UInt8[np.ndarray, "h w 3"]:

@@ -6,6 +6,7 @@ float rounding.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from leadline.data.batch import StereoBatch
 from leadline.data.procedural.bank import Bank, load_bank
 from leadline.data.procedural.camera import Rig, draw_faults, expose, stack_rig
 from leadline.data.procedural.composite import Mirror, Plane, View, paint, visible_in
+from leadline.data.procedural.motion import draw_motion, flow_at, moved_from
 from leadline.data.procedural.scene import Layer, Layers, SceneConfig, draw_layers
 
 # On a CPU one scene at a time stays in the cache and its layers keep tight windows; a GPU takes the whole batch.
@@ -71,12 +73,15 @@ def draw_scenes(
     bank: Bank,
     device: torch.device | str,
     views: int,
+    moving: bool = False,
 ) -> tuple[Layers, Rig]:
-    """The layers and the camera faults of scenes (seed, index)."""
+    """The layers, with their motions if they move, and the camera faults of scenes (seed, index)."""
     layers, faults = [], []
     for index in indices:
-        rng = np.random.Generator(np.random.Philox(key=np.array([seed, index], dtype=np.uint64)))
-        layers.append(draw_layers(rng, size, config, bank))
+        stream = np.random.Philox(key=np.array([seed, index], dtype=np.uint64))
+        rng = np.random.Generator(stream)
+        scene = draw_layers(rng, size, config, bank)
+        layers.append(draw_motion(np.random.Generator(stream.jumped()), scene, size, config) if moving else scene)
         faults.append(draw_faults(rng, config, views))
     return Layers(layers, device), stack_rig(faults, device)
 
@@ -116,6 +121,8 @@ class MotionBatch:
     frames: tuple[Float[Tensor, "b 3 h w"], ...]
     flow: Float[Tensor, "b 2 h w"]  # px, (u, v), frames[0] -> frames[-1]
     occluded: Bool[Tensor, "b 1 h w"]  # not seen in the last frame
+    # of a triplet: px, (u, v) from its middle frame to the first, then to the last
+    middle_flow: Float[Tensor, "b 4 h w"] | None = None
 
 
 def render_motion(
@@ -128,14 +135,21 @@ def render_motion(
 ) -> MotionBatch:
     """Renders the same layers as moving frames, the first at time 0: (1,) gives a flow pair, (0.5, 1) a triplet.
 
-    Every layer moves by its own affine motion, linear in time, so that the frame at 0.5 is truly the middle one.
+    Every layer moves by itself, or all as a moving camera sees them (`motion.py`), so that the frame at 0.5 is truly
+    the middle one.
     """
     config = config or SceneConfig()
     step = CPU_CHUNK if torch.device(device).type == "cpu" else max(len(indices), 1)
     chunks = [indices[i : i + step] for i in range(0, len(indices), step)]
     parts = [_render_motion(seed, chunk, size, config, device, times) for chunk in chunks]
     frames = tuple(torch.cat(views) for views in zip(*(part.frames for part in parts), strict=True))
-    return MotionBatch(frames, torch.cat([p.flow for p in parts]), torch.cat([p.occluded for p in parts]))
+    middle = [part.middle_flow for part in parts if part.middle_flow is not None]
+    return MotionBatch(
+        frames,
+        torch.cat([p.flow for p in parts]),
+        torch.cat([p.occluded for p in parts]),
+        torch.cat(middle) if middle else None,
+    )
 
 
 def _render_motion(
@@ -147,31 +161,38 @@ def _render_motion(
     times: Sequence[float],
 ) -> MotionBatch:
     bank = load_bank(str(device))
-    layers, rig = draw_scenes(seed, indices, size, config, bank, device, views=1 + len(times))
+    layers, rig = draw_scenes(seed, indices, size, config, bank, device, views=1 + len(times), moving=True)
     x, y = pixel_grid(len(indices), size, device)
     seen = [paint(layers, bank, _locate_at(t), x, y, time=t) for t in (0.0, *times)]
     frames = tuple(expose(view.colour, faults, bank) for view, faults in zip(seen, rig.views, strict=True))
     first, last = seen[0], seen[-1]
     here_x, here_y = x - layers.of(first.front, "cx"), y - layers.of(first.front, "cy")
 
-    def moved(axis: str) -> Plane:
-        start, along_x, along_y = (layers.of(first.front, f"{axis}{part}") for part in "0xy")
-        return times[-1] * (start + along_x * here_x + along_y * here_y)
-
-    u, v = moved("u"), moved("v")
+    u, v = flow_at(layers, first.front, times[-1], here_x, here_y)
     occluded = _hidden_in(last, first, x + u, y + v)
-    return MotionBatch(frames, torch.stack([u, v], 1), occluded[:, None])
+    middle = _flow_to_both(layers, seen[1], x, y, times[0], times[1]) if len(times) == 2 else None
+    return MotionBatch(frames, torch.stack([u, v], 1), occluded[:, None], middle)
+
+
+def middle_time(seed: int, index: int, config: SceneConfig) -> float:
+    """When the middle frame of triplet (seed, index) is: at 0.5, or with `config.other_time` anywhere in (0, 1)."""
+    # A counter far from where the scene's own draws begin.
+    rng = np.random.Generator(np.random.Philox(key=np.array([seed, index], dtype=np.uint64), counter=1 << 64))
+    return float(rng.uniform(0.02, 0.98)) if rng.random() < config.other_time else 0.5
+
+
+def _flow_to_both(layers: Layers, view: View, x: Plane, y: Plane, time: float, end: float) -> Float[Tensor, "b 4 h w"]:
+    """Flow from the view at `time` to those at 0 and at `end`, of the surface that it shows."""
+    field = partial(layers.of, view.front)
+    here_x, here_y = moved_from(field, time, x - field("cx"), y - field("cy"))
+    u, v = flow_at(layers, view.front, time, here_x, here_y)
+    end_u, end_v = flow_at(layers, view.front, end, here_x, here_y)
+    return torch.stack([-u, -v, end_u - u, end_v - v], 1)
 
 
 def _locate_at(time: float):
     def locate(layer: Layer, x: Plane, y: Plane) -> tuple[Plane, Plane]:
-        u0, v0, ux, uy, vx, vy = (
-            time * value for value in (layer.u0, layer.v0, layer.ux, layer.uy, layer.vx, layer.vy)
-        )
-        here_x, here_y = locate_left(layer, x, y)
-        px, py = here_x - u0, here_y - v0
-        determinant = (1 + ux) * (1 + vy) - uy * vx
-        return ((1 + vy) * px - uy * py) / determinant, ((1 + ux) * py - vx * px) / determinant
+        return moved_from(partial(getattr, layer), time, *locate_left(layer, x, y))
 
     return locate
 

@@ -34,6 +34,9 @@ class SceneConfig:
     misalignment: float = 0.3  # right view slightly up, down or rotated
     greyscale: float = 0.25
     low_light: float = 0.08
+    moving_camera: float = 0.5  # flow and triplets: a camera moves through the scene, else everything by itself
+    slow: float = 0.4  # flow and triplets: all motion is a half to a twentieth
+    other_time: float = 0.0  # of triplets: the middle frame is not at 0.5 but anywhere between
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_disparity <= 4096:
@@ -57,8 +60,8 @@ FIELDS = (
     # colour = base + value0 * first + value1 * second, times a linear shading
     *("base_r", "base_g", "base_b", "first_r", "first_g", "first_b", "second_r", "second_g", "second_b"),
     *("shade_x", "shade_y", "gloss"),
-    # motion of the layer between two frames, px: affine about (cx, cy); used for flow and triplets only
-    *("u0", "v0", "ux", "uy", "vx", "vy"),
+    # motion of the layer between two frames about (cx, cy), see motion.py; used for flow and triplets only
+    *("u0", "v0", "ux", "uy", "vx", "vy", "wx", "wy", "w0"),
 )
 BEHIND_ALL = -1e4  # d0 of a layer that does not exist
 MAX_SLOPE = 0.6  # px of disparity per px; keeps every surface visible in both views
@@ -112,12 +115,25 @@ class Layer:
         half_y = (np.abs(f["m10"]) + np.abs(f["m00"])) / determinant + 2
         change = np.abs(f["a"]) * half_x + np.abs(f["b"]) * half_y + np.abs(f["k"]) * half_x**2
         most = f["d0"] + change + np.abs(f["n"]) * half_y**2
-        move_x = time * (np.abs(f["u0"]) + np.abs(f["ux"]) * half_x + np.abs(f["uy"]) * half_y)
-        move_y = time * (np.abs(f["v0"]) + np.abs(f["vx"]) * half_x + np.abs(f["vy"]) * half_y)
-        left = (f["cx"] - half_x + min(shift, 0.0) * most - move_x).min()
-        right = (f["cx"] + half_x + max(shift, 0.0) * most + move_x).max()
-        top, bottom = (f["cy"] - half_y - move_y).min(), (f["cy"] + half_y + move_y).max()
+        xs, ys = _moved_corners(f, half_x, half_y, time)
+        left = (f["cx"] + xs.min(0) + min(shift, 0.0) * most).min()
+        right = (f["cx"] + xs.max(0) + max(shift, 0.0) * most).max()
+        top, bottom = (f["cy"] + ys.min(0)).min(), (f["cy"] + ys.max(0)).max()
         return _span(top, bottom, height), _span(left, right, width)
+
+
+def _moved_corners(
+    f: dict[str, np.ndarray], half_x: np.ndarray, half_y: np.ndarray, time: float
+) -> tuple[Float[np.ndarray, "4 n"], Float[np.ndarray, "4 n"]]:
+    """The corners of the boxes round the layers at `time`; far off where a box reaches behind the camera."""
+    x, y = np.stack([-half_x, half_x, -half_x, half_x]), np.stack([-half_y, -half_y, half_y, half_y])
+    z = 1 + time * (f["w0"] + f["wx"] * x + f["wy"] * y)
+    to_x = x + time * (f["u0"] + f["ux"] * x + f["uy"] * y)
+    to_y = y + time * (f["v0"] + f["vx"] * x + f["vy"] * y)
+    behind = (z < 0.05).any(0)
+    far = np.array([-1e6, 1e6, -1e6, 1e6])[:, None]
+    z = np.where(behind, 1, z)
+    return np.where(behind, far, to_x / z), np.where(behind, far, to_y / z)
 
 
 def _span(low: float, high: float, limit: int) -> slice:

@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from leadline.errors import UserError
+from leadline.models.network import Task
+from leadline.nn.local_correlation import Displacements, displacements
 from leadline.training.losses.registry import Kind, loss
 
 
@@ -73,3 +75,31 @@ def shrink(
     found = count > 0
     median = torch.where(found, middle, middle.new_zeros(()))
     return median.permute(0, 3, 1, 2), found.permute(0, 3, 1, 2)
+
+
+@loss("displacement_cross_entropy", Kind.DISTRIBUTION, tasks=(Task.FLOW,))
+def displacement_cross_entropy(
+    scores: list[Displacements], spacing: float, truth: Float[Tensor, "b 2 h w"], valid: Bool[Tensor, "b 1 h w"]
+) -> Float[Tensor, ""]:
+    """- log softmax of the scores at the true displacement, averaged over the windows that a network gives.
+
+    The truth between four whole displacements stands for all four, bilinearly. Pixels whose truth lies beyond a
+    window's reach are left out of it. Unlike a loss on the flow, it tells every displacement whether it was right.
+
+    Args:
+        scores: windows of any resolution; flow in px of the full image is divided by the factor between them.
+        spacing: not used.
+        truth: px at full size.
+        valid: where truth is known.
+    """
+    values = []
+    for window in scores:
+        factor = truth.shape[-1] // window.scores.shape[-1]
+        middle = (..., slice(factor // 2, None, factor), slice(factor // 2, None, factor))
+        wanted = truth[middle] / factor - window.start.detach()
+        u, v = displacements(window.reach, wanted)
+        target = (1 - (u - wanted[:, 0:1]).abs()).clamp(min=0) * (1 - (v - wanted[:, 1:2]).abs()).clamp(min=0)
+        likelihood = (target * functional.log_softmax(window.scores.float(), 1)).sum(1, keepdim=True)
+        inside = valid[middle] & (target.sum(1, keepdim=True) > 0.999)
+        values.append(-(likelihood * inside).sum() / inside.sum().clamp(min=1))
+    return torch.stack(values).mean()

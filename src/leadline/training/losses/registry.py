@@ -24,7 +24,10 @@ class Kind(StrEnum):
     SUPERVISED = "supervised"  # prediction, truth, valid
     DISTRIBUTION = "distribution"  # scores, spacing, truth, valid
     IMAGES = "images"  # prediction, and the network's two images
-    BOTH_VIEWS = "both views"  # left prediction, right prediction
+    BOTH_VIEWS = "both views"  # left prediction, right prediction; of flow: forward, backward
+    BOTH_WITH_IMAGES = "both views with images"  # the same, and the network's two images
+    MOTION = "motion"  # a network's flows, the true flow, where it is known
+    FRAMES = "frames"  # prediction, batch (of monocular depth), motions to its frames
     OWN = "own"  # a value that the network itself works out in training, by its name
 
 
@@ -36,7 +39,16 @@ class Entry:
 
 
 _LOSSES: dict[str, Entry] = {}
-_GIVEN = {Kind.SUPERVISED: 3, Kind.DISTRIBUTION: 4, Kind.IMAGES: 3, Kind.BOTH_VIEWS: 2, Kind.OWN: 1}
+_GIVEN = {
+    Kind.SUPERVISED: 3,
+    Kind.DISTRIBUTION: 4,
+    Kind.IMAGES: 3,
+    Kind.BOTH_VIEWS: 2,
+    Kind.MOTION: 3,
+    Kind.FRAMES: 3,
+    Kind.OWN: 1,
+    Kind.BOTH_WITH_IMAGES: 4,
+}
 
 
 def loss(name: str, kind: Kind = Kind.SUPERVISED, tasks: Iterable[Task] = (Task.STEREO,)) -> Callable[[F], F]:

@@ -45,7 +45,7 @@ def photometric(prediction: Disparity, left: Images, right: Images, alpha: Share
         alpha: share of the structural part; 0.85 in Godard et al.
     """
     moved = warp_to_left(right, prediction)
-    mask = _shrink_mask(inside(prediction.detach()), 1)
+    mask = shrink_mask(inside(prediction.detach()), 1)
     structure = (1 - ssim(left, moved)).clamp(0, 2).mean(1, keepdim=True) / 2
     difference = (left - moved).abs().mean(1, keepdim=True)
     return _mean(alpha * structure + (1 - alpha) * difference, mask)
@@ -66,12 +66,17 @@ def census(prediction: Disparity, left: Images, right: Images, window: Window = 
         epsilon: where the distance saturates.
     """
     moved = warp_to_left(right, prediction)
-    distance = (_census(left, window) - _census(moved, window)).square()
     border = window // 2
-    mask = _shrink_mask(inside(prediction.detach()), border)
+    mask = shrink_mask(inside(prediction.detach()), border)
     mask[..., :border, :] = mask[..., -border:, :] = 0  # a window over the image's edge compares with nothing
     mask[..., :border] = mask[..., -border:] = 0
-    return _mean((distance / (epsilon + distance)).mean(1, keepdim=True), mask)
+    return _mean(census_distance(left, moved, window, epsilon), mask)
+
+
+def census_distance(one: Images, two: Images, window: int, epsilon: float) -> Disparity:
+    """Per pixel in [0, 1): the soft Hamming distance of two images' census transforms; see `census`."""
+    distance = (_census(one, window) - _census(two, window)).square()
+    return (distance / (epsilon + distance)).mean(1, keepdim=True)
 
 
 @loss("smoothness", Kind.IMAGES)
@@ -134,7 +139,7 @@ def _census(image: Images, window: int) -> Float[Tensor, "b bits h w"]:
     return difference / torch.sqrt(0.81 + difference.square())
 
 
-def _shrink_mask(mask: Disparity, radius: int) -> Disparity:
+def shrink_mask(mask: Disparity, radius: int) -> Disparity:
     """Takes away what lies within `radius` px of a hole, so that windows of that radius see nothing of it."""
     return -functional.max_pool2d(-mask, 2 * radius + 1, stride=1, padding=radius)
 

@@ -11,9 +11,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
-from leadline.data.batch import Batch
+from leadline.data.batch import Batch, TripletBatch
 from leadline.errors import UserError
 from leadline.models.network import Task
+from leadline.nn.local_correlation import Displacements
 from leadline.training.losses.registry import Entry, Kind, make_loss
 
 
@@ -24,16 +25,21 @@ class Outputs:
     Args:
         predictions: what the task asks for, coarse to fine, in units of the full image; a smaller map is enlarged
             before it is compared.
-        scores: match scores (b, planes, hq, wq), higher is more likely, plane k standing for k × spacing px.
-        right: the disparity of the right view, for left-right consistency.
+        scores: match scores (b, planes, hq, wq), higher is more likely, plane k standing for k × spacing px; of flow,
+            windows of displacements.
+        right: the disparity of the right view, or the flow from the second frame to the first.
+        flows: of an interpolation network, (n, b, 4, h, w), coarse to fine, px: from the new frame to both.
         own: losses that the network itself works out, by name.
+        poses: from the image's camera to each further frame's, where losses look at those.
     """
 
     predictions: list[Float[Tensor, "b c hp wp"]]
-    scores: Float[Tensor, "b planes hq wq"] | None = None
+    scores: Float[Tensor, "b planes hq wq"] | list[Displacements] | None = None
     spacing: float = 1.0
-    right: Float[Tensor, "b 1 h w"] | None = None
+    right: Float[Tensor, "b c h w"] | None = None
+    flows: Float[Tensor, "n b 4 h w"] | None = None
     own: dict[str, Float[Tensor, ""]] = field(default_factory=dict)
+    poses: Float[Tensor, "b n 4 4"] | None = None
 
 
 @dataclass(frozen=True)
@@ -69,16 +75,16 @@ class TotalLoss:
 
     Args:
         terms: for each its name and options, and `weight`, `over`, `gamma`, `scale_weights` as in a recipe.
-        max_disparity: px; truth at or beyond it is left out, as the network cannot give it; of stereo.
+        limit: px of disparity or m of depth; truth at or beyond it is left out, as the network cannot give it.
         task: the network's.
 
     Raises:
         UserError: unknown name or option.
     """
 
-    def __init__(self, terms: Sequence[dict[str, Any]], max_disparity: float = float("inf"), task: Task = Task.STEREO):
+    def __init__(self, terms: Sequence[dict[str, Any]], limit: float = float("inf"), task: Task = Task.STEREO):
         self.terms = [_term(task=task, **term) for term in terms]
-        self.max_disparity = max_disparity
+        self.limit = limit
         self.task = task
 
     def needs(self, kind: Kind) -> bool:
@@ -87,12 +93,13 @@ class TotalLoss:
     @property
     def needs_truth(self) -> bool:
         """Whether there is nothing to learn from pairs without truth."""
-        return all(term.entry.kind in (Kind.SUPERVISED, Kind.DISTRIBUTION, Kind.OWN) for term in self.terms)
+        on_truth = (Kind.SUPERVISED, Kind.DISTRIBUTION, Kind.MOTION, Kind.OWN)
+        return all(term.entry.kind in on_truth for term in self.terms)
 
     @property
     def reaches_all(self) -> bool:
         """Whether every prediction is looked at, so that every weight gets a gradient."""
-        kinds = (Kind.SUPERVISED, Kind.IMAGES)
+        kinds = (Kind.SUPERVISED, Kind.IMAGES, Kind.FRAMES)
         return any(
             term.entry.kind in kinds and term.over == "all" and not term.scale_weights and term.weight > 0
             for term in self.terms
@@ -101,8 +108,8 @@ class TotalLoss:
     def __call__(self, outputs: Outputs, batch: Batch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """The sum, and each term's share of it (detached) by name."""
         valid = batch.valid
-        if self.task is Task.STEREO:
-            valid = valid & (batch.truth < self.max_disparity)
+        if self.task in (Task.STEREO, Task.MONO):
+            valid = valid & (batch.truth < self.limit)
         size = (batch.valid.shape[-2], batch.valid.shape[-1])
         predictions = [_enlarge(prediction.float(), size) for prediction in outputs.predictions]
         total = predictions[-1].new_zeros(())
@@ -124,17 +131,29 @@ def _value(
     call = term.entry.function
     if term.entry.kind is Kind.DISTRIBUTION:
         assert outputs.scores is not None
-        return call(outputs.scores.float(), outputs.spacing, batch.truth, valid)
+        scores = outputs.scores.float() if isinstance(outputs.scores, Tensor) else outputs.scores
+        return call(scores, outputs.spacing, batch.truth, valid)
     if term.entry.kind is Kind.OWN:
         if term.name not in outputs.own:
             raise UserError(f"loss {term.name}: the network gives none of this name: leave it out")
         return call(outputs.own[term.name])
+    if term.entry.kind is Kind.MOTION:
+        if outputs.flows is None or not isinstance(batch, TripletBatch):
+            raise UserError(f"loss {term.name}: the network gives no flows to compare: leave it out")
+        weights = term.weights(len(outputs.flows))
+        compared = (call(flow.float(), batch.flow, batch.flow_valid) for flow in outputs.flows)
+        return torch.stack([weight * value for weight, value in zip(weights, compared, strict=True)]).sum()
     if term.entry.kind is Kind.BOTH_VIEWS:
         assert outputs.right is not None
         return call(predictions[-1], outputs.right.float())
+    if term.entry.kind is Kind.BOTH_WITH_IMAGES:
+        assert outputs.right is not None
+        return call(predictions[-1], outputs.right.float(), *batch.images)
     weights = term.weights(len(predictions))
     used = [(weight, prediction) for weight, prediction in zip(weights, predictions, strict=True) if weight > 0]
-    if term.entry.kind is Kind.IMAGES:
+    if term.entry.kind is Kind.FRAMES:
+        values = [weight * call(prediction, batch, outputs.poses) for weight, prediction in used]
+    elif term.entry.kind is Kind.IMAGES:
         values = [weight * call(prediction, *batch.images) for weight, prediction in used]
     else:
         values = [weight * call(prediction, batch.truth, valid) for weight, prediction in used]
