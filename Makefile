@@ -26,7 +26,7 @@ $(READY): pyproject.toml constraints.txt
 setup-targets: $(TARGETS_READY)
 
 $(TARGETS_READY): $(READY)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[onnx,tflite,tensorflow,caffe,openvino]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[onnx,tflite,tensorflow,caffe,openvino,ncnn]'
 	touch $(TARGETS_READY)
 
 demo: setup

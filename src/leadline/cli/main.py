@@ -13,11 +13,17 @@ from leadline.version import __version__
 
 COMMANDS = {
     "predict": "Disparity, depth and point cloud of one pair or many.",
+    "interpolate": "Frames between frames: pairs, folders, videos.",
+    "flow": "Optical flow of frame pairs, folders and videos.",
+    "motion-depth": "Depth from the motion of a camera.",
+    "depth": "Depth of single images, by a monocular model.",
     "train": "Train a network from a recipe; resumable.",
     "evaluate": "Models against metrics on a data set.",
     "compress": "Prune, share weights, quantise, distil.",
     "benchmark": "Accuracy against latency, side by side.",
     "export": "Models for other runtimes, each proven there.",
+    "inspect": "Layers, cost, and what quantising would break.",
+    "blocks": "Building blocks: cost, targets, what they do for depth.",
     "data": "List and check data sets and procedural scenes.",
     "models": "What can be loaded, with measured numbers.",
     "demo": "Render pairs, predict, evaluate, write pictures.",
@@ -66,7 +72,7 @@ class Table(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.table:
             return None
-        return import_module(f"{self.commands_in}.{cmd_name}").command
+        return import_module(f"{self.commands_in}.{cmd_name.replace('-', '_')}").command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

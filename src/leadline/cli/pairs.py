@@ -1,4 +1,4 @@
-"""Which files `leadline predict LEFT RIGHT` means."""
+"""Which files `leadline predict LEFT RIGHT` and `leadline depth IMAGES` mean."""
 
 from __future__ import annotations
 
@@ -21,19 +21,32 @@ class Pair:
     name: str
 
 
-def find_pairs(left: str, right: str) -> list[Pair]:
+def find_pairs(left: str, right: str, sides: tuple[str, str] = ("LEFT", "RIGHT")) -> list[Pair]:
     """Pairs up what LEFT and RIGHT name: two files, two folders or two globs, in the order of their sorted names.
+
+    Args:
+        sides: what messages call the two.
 
     Raises:
         UserError: one side is missing or empty, or the sides do not have the same number of images.
     """
-    left_files, right_files = _images("LEFT", left), _images("RIGHT", right)
+    left_files, right_files = _images(sides[0], left), _images(sides[1], right)
     if len(left_files) != len(right_files):
         raise UserError(
             f"{left} has {len(left_files)} image(s) and {right} has {len(right_files)}: "
             "pairs are made in the order of the sorted names, so both sides need the same number"
         )
     return [Pair(*files) for files in zip(left_files, right_files, _names(left_files), strict=True)]
+
+
+def find_images(what: str, where: str) -> list[tuple[Path, str]]:
+    """The images that `where` names (a file, a folder or a glob), in the order of their names, each with its own name.
+
+    Raises:
+        UserError: nothing there, or no image in it; `what` names the argument.
+    """
+    files = _images(what, where)
+    return list(zip(files, _names(files), strict=True))
 
 
 def _images(side: str, where: str) -> list[Path]:
