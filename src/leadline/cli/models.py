@@ -47,7 +47,10 @@ def _weights(entry: Entry) -> str:
     if entry.kind == "classical":
         return "none needed (OpenCV)"
     if not entry.ready:
-        return "not shipped: leadline train, or leadline.import_upstream"
+        from leadline.models.upstream import ORIGINALS
+
+        more = ", or leadline.import_upstream" if entry.name in ORIGINALS else ""
+        return f"not shipped: leadline train{more}"
     return entry.trained or "shipped"
 
 
