@@ -11,10 +11,11 @@ src/leadline/weights/measured.json and the table between the markers of README.m
 import argparse
 import csv
 import io
-import json
 import re
 from pathlib import Path
 from statistics import fmean
+
+from _measured import note_measured
 
 import leadline
 from leadline.classical import ClassicalStereo
@@ -26,7 +27,6 @@ from leadline.predict import Predictor
 
 ROOT = Path(__file__).parent.parent
 CSV = ROOT / "benchmarks" / "results" / "accuracy.csv"
-MEASURED = ROOT / "src" / "leadline" / "weights" / "measured.json"
 READMES = (ROOT / "README.md", ROOT / "README.zh-CN.md")
 BEGIN, END = "<!-- accuracy table: written by benchmarks/accuracy_table.py -->", "<!-- end of accuracy table -->"
 
@@ -50,7 +50,8 @@ def main() -> None:
         return
     machine = describe_machine()
     write_csv(samples, rows, machine)
-    write_measured(rows, len(samples), machine)
+    data = f"mean of {len(samples)} pairs (KITTI 2012, Middlebury, ETH3D, Scene Flow), none of them trained on"
+    note_measured("stereo", f"{data}; python benchmarks/accuracy_table.py", measured(rows))
     for readme in READMES:
         write_between(readme, table)
 
@@ -95,17 +96,12 @@ def write_csv(samples: list[str], rows: dict[str, list[dict[str, float]]], machi
     write_whole(CSV, text.getvalue().encode())
 
 
-def write_measured(rows: dict[str, list[dict[str, float]]], count: int, machine: dict) -> None:
-    models = {
+def measured(rows: dict[str, list[dict[str, float]]]) -> dict[str, dict[str, float]]:
+    """What `leadline models` prints."""
+    return {
         name: {"D1 %": round(means(model)["d1"], 2), "EPE px": round(means(model)["epe"], 3)}
         for name, model in rows.items()
     }
-    about = {
-        "data": f"mean of {count} pairs (KITTI 2012, Middlebury, ETH3D, Scene Flow), none of them trained on",
-        "command": "python benchmarks/accuracy_table.py",
-        **machine,
-    }
-    write_whole(MEASURED, (json.dumps({"about": about, "models": models}, indent=2) + "\n").encode())
 
 
 def write_between(path: Path, table: str) -> None:

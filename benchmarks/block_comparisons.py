@@ -2,7 +2,7 @@
 
     python benchmarks/block_comparisons.py [--budget 600] [--families conv,residual,...] [--page-only]
 
-Trains each kind for as many steps as the first takes within the budget (seconds), keeps the runs in runs/blocks so that
+Trains each kind for as many steps as fit into the budget (seconds, of a family), keeps the runs in runs/blocks so that
 it goes on where it stopped, and writes a CSV and a picture per family and the page. The machine should be quiet: the
 latencies are published.
 """
@@ -18,7 +18,7 @@ from leadline.files import write_whole
 from leadline.machine import describe_machine, one_line
 
 DOCS = Path("docs/blocks")
-FAMILIES = ("conv", "residual", "attention", "context", "down", "up", "volume", "filter", "norm", "dropout")
+FAMILIES = ("conv", "residual", "attention", "context", "down", "up", "volume", "filter", "norm", "dropout", "neuron")
 
 
 def page(tables: dict[str, list[Row]]) -> str:
@@ -59,7 +59,7 @@ def page(tables: dict[str, list[Row]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--budget", type=float, default=600.0, help="seconds that the first kind may train")
+    parser.add_argument("--budget", type=float, default=600.0, help="seconds that training a family may take")
     parser.add_argument("--families", default=",".join(FAMILIES))
     parser.add_argument("--page-only", action="store_true", help="write the page from the CSVs that are there")
     arguments = parser.parse_args()

@@ -13,10 +13,13 @@ import time
 from pathlib import Path
 from statistics import fmean
 
+from _measured import note_measured
+
 import leadline
 from leadline.evaluation.flow_metrics import METRICS, of_sample
 from leadline.files import write_whole
 from leadline.machine import describe_machine
+from leadline.zoo import known_names
 
 CSV = Path(__file__).parent / "results" / "flow.csv"
 COLUMNS = ("epe", "fl", "bad_1", "bad_3", "bad_5", "angle", "epe_occ", "epe_s0-10", "epe_s10-40", "epe_s40+")
@@ -25,7 +28,8 @@ COLUMNS = ("epe", "fl", "bad_1", "bad_3", "bad_5", "angle", "epe_occ", "epe_s0-1
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, metavar="FORMAT:PATH")
-    parser.add_argument("--models", nargs="+", default=["dis", "dis-fast", "dis-ultrafast", "farneback"])
+    shipped = [name for name in ("plumb-flow",) if name in known_names()]
+    parser.add_argument("--models", nargs="+", default=[*shipped, "dis", "dis-fast", "dis-ultrafast", "farneback"])
     parser.add_argument("--dry", action="store_true", help="print the table, write nothing")
     options = parser.parse_args()
     rows = []
@@ -44,6 +48,10 @@ def main() -> None:
         print(f"{Path(name).stem:24} EPE {means[0]:7.3f} px   Fl {means[1]:6.2f} %")
     if not options.dry:
         write_csv(rows)
+        means = {row[0]: row for row in rows if row[1] == "mean" and row[0] in known_names()}
+        data = f"mean of {len(samples)} real pairs, none of them trained on"
+        columns = {name: {"flow EPE px": round(row[2], 3)} for name, row in means.items()}
+        note_measured("flow", f"{data}; python benchmarks/flow_table.py", columns)
 
 
 def _mean(values: list) -> float | None:

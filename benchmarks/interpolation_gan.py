@@ -46,8 +46,8 @@ def main() -> None:
         for name, more in (("without", []), ("with a discriminator", discriminator(options))):
             path = leadline.train(recipe(options, more), folder / name.replace(" ", "-"))
             predictors[name] = leadline.load(path)
-    if options.init is None:
-        predictors = {"before training": NetworkPredictor(leadline.create("plumb-frame"), "cpu"), **predictors}
+    new = NetworkPredictor(leadline.create("plumb-frame"), "cpu")
+    predictors = {"before": new if options.init is None else leadline.load(options.init), **predictors}
     scenes = SceneConfig(photometric=0, noise=0, low_light=0)
     sets = {"procedural": ProceduralTriplets(24, seed=SEEN_BY_NONE, size=(208, 256), config=scenes)}
     if options.data:
@@ -77,7 +77,9 @@ def recipe(options: argparse.Namespace, more: list[str]):
         f"render_size=[{options.crop + 32}, {options.crop + 48}]", "ema=0.98", "workers=0", "threads=1",
         "schedule={name: constant, warmup: 20}", f"validate.every={options.steps}", "log.images_every=0",
         # True frames without noise: its blur would otherwise be what the discriminator sees first.
-        "data.0.scenes.noise=0", *more,
+        "data.0.scenes.noise=0",
+        # The motion stays: it is blending that a discriminator can make sharper, and what it costs is seen sooner.
+        "freeze=[match_sixteenth, match_eighth, match_quarter]", *more,
     ]  # fmt: skip
     if options.init is not None:
         changes.append(f"init={options.init}")

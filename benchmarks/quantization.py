@@ -28,6 +28,11 @@ from leadline.predict import NetworkPredictor
 from leadline.zoo import find_checkpoint
 
 ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "quantization.md"
+BEGIN, END = (
+    "<!-- quantization table: written by benchmarks/quantization.py -->",
+    "<!-- end of quantization table -->",
+)
 CSV = ROOT / "benchmarks" / "results" / "quantization.csv"
 PROCEDURAL = "procedural:8,seed=92000000,size=256x512"  # scenes that nothing else sees
 RUNTIMES = ("onnx", "tflite")
@@ -82,7 +87,10 @@ def main() -> None:
             if options.latency and not rows[key].get("onnx_ms"):
                 rows[key] |= latencies(checkpoint(model, variant, options), options)
                 write(rows)
-    print(table(rows))
+    shown = table(rows)
+    print(shown)
+    before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
+    write_whole(PAGE, f"{before}{BEGIN}\n{shown}\n{END}{rest.split(END)[1]}".encode())
 
 
 def is_trained(variant: str) -> bool:

@@ -3,7 +3,7 @@
     python benchmarks/targets.py [--size 96x256] [--networks plummet-s ...] [--targets onnx ...] [--missing]
 
 Each network is exported with `leadline.export` to each target, loaded into its runtime, and compared with PyTorch on
-two rendered pairs. The networks that ship without weights are taken as they are created, with BatchNorm statistics
+two rendered scenes. The networks that ship without weights are taken as they are created, with BatchNorm statistics
 from one batch. What does not work stands in the table with its reason. The extras of all targets must be installed.
 The table is written after each cell; cells that a call does not name stay as they were measured before, and --missing
 does those alone that have not been measured at this size.
@@ -26,7 +26,9 @@ from leadline.errors import UserError
 from leadline.files import write_whole
 from leadline.machine import describe_machine, one_line
 from leadline.models import Network, names
+from leadline.models.network import OUTPUT
 from leadline.predict import NetworkPredictor
+from leadline.predict.predictor import VIEWS
 from leadline.zoo import load
 
 ROOT = Path(__file__).parent.parent
@@ -44,15 +46,20 @@ def main() -> None:
     parser.add_argument("--dry", action="store_true", help="print, write nothing")
     options = parser.parse_args()
     size = parse_size(options.size)
-    rows = {(row["network"], row["target"]): row for row in measured() if row["size"] == options.size}
+    sizes = {name: leadline.create(name).padded_size(*size) for name in names()}  # the nearest that it takes
+    rows = {
+        (row["network"], row["target"]): row
+        for row in measured()
+        if row["network"] in sizes and parse_size(row["size"]) == sizes[row["network"]]
+    }
     for name in options.networks:
         todo = [target for target in options.targets if not (options.missing and (name, target) in rows)]
-        network = prepare(name, size) if todo else None
+        network = prepare(name, sizes[name]) if todo else None
         for target in todo:
             assert network is not None
-            row = attempt(network, target, size) | {key: str(value) for key, value in describe_machine().items()}
+            row = attempt(network, target, sizes[name]) | {key: str(value) for key, value in describe_machine().items()}
             rows[name, target] = row
-            print(name, target, row["status"], row["mean_difference_px"], row["reason"], flush=True)
+            print(name, target, row["status"], row["mean_difference"], row["reason"], flush=True)
             if not options.dry:
                 write(in_order(rows), options)
 
@@ -89,17 +96,17 @@ def prepare(name: str, size: tuple[int, int]) -> Network:
     except UserError:
         torch.manual_seed(0)
         network = leadline.create(name).train()
-        pair = torch.rand(2, 2, 3, *size).unbind()
+        images = torch.rand(len(VIEWS[network.task]), 2, 3, *size).unbind()
         with torch.no_grad():
-            network(*pair)
+            network(*images)
         return network.eval()
 
 
 def attempt(network: Network, target: str, size: tuple[int, int]) -> dict[str, object]:
     """One cell of the table."""
     height, width = size
-    row = {"network": network.name, "target": target, "size": f"{height}x{width}"}
-    empty = {"status": "", "mean_difference_px": None, "max_difference_px": None, "bytes": None, "reason": ""}
+    row = {"network": network.name, "target": target, "size": f"{height}x{width}", "unit": OUTPUT[network.task][1]}
+    empty = {"status": "", "mean_difference": None, "max_difference": None, "bytes": None, "reason": ""}
     pairs = f"procedural:2,seed=4242,size={height}x{width}"
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -110,8 +117,8 @@ def attempt(network: Network, target: str, size: tuple[int, int]) -> dict[str, o
         return {
             **row,
             "status": record["status"],
-            "mean_difference_px": _short(record.get("mean_difference")),
-            "max_difference_px": _short(record.get("max_difference")),
+            "mean_difference": _short(record.get("mean_difference")),
+            "max_difference": _short(record.get("max_difference")),
             "bytes": artifact.manifest.bytes,
             "reason": record.get("reason", "")[:REASON_LENGTH],
         }
@@ -124,7 +131,7 @@ def _short(value: float | None) -> str | None:
 def cell(row: dict | None) -> str:
     if row is None:
         return "–"
-    return str(row["mean_difference_px"]) if row["status"] == "verified" else "✗"
+    return str(row["mean_difference"]) if row["status"] == "verified" else "✗"
 
 
 def page(rows: list[dict], options: argparse.Namespace, machine: str) -> str:
@@ -134,8 +141,9 @@ def page(rows: list[dict], options: argparse.Namespace, machine: str) -> str:
         "# Networks and targets",
         "",
         "Written by `python benchmarks/targets.py`, which exports every network to every target, runs the result in",
-        f"its runtime on two rendered pairs of {options.size}, and compares it with PyTorch. A number is the mean",
-        "absolute difference in px of a model that was verified; ✗ is explained below, – has not been measured.",
+        f"its runtime on two rendered scenes of {options.size}, and compares it with PyTorch. A number is the mean",
+        "absolute difference of a model that was verified: px of disparity or flow, values of frames in [0, 1], or",
+        "metres; ✗ is explained below, – has not been measured. Networks without shipped weights are untrained here.",
         "",
         "| network | " + " | ".join(targets) + " |",
         "| --- |" + " ---: |" * len(targets),

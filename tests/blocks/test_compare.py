@@ -33,6 +33,14 @@ def test_two_kinds_are_trained_and_measured(tmp_path):
     assert again[0].epe_px == pytest.approx(rows[0].epe_px, rel=1e-3)
 
 
+def test_the_budget_is_shared_by_all_kinds(tmp_path):
+    configs = [module._config("volume", kind, 1.0) for kind in KINDS["volume"]]
+    few = module._steps("volume", configs, 3.0, 1, tmp_path)
+    assert 1 <= few <= 100
+    assert module._steps("volume", configs, 3000.0, 1, tmp_path) == few  # kept, so that a run can be taken up
+    assert module._steps("volume", configs, 3000.0, 1, tmp_path / "other") > few
+
+
 def test_unknown_families_and_kinds():
     with pytest.raises(UserError, match="did you mean 'residual'"):
         compare("residuals")

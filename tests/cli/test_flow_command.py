@@ -32,7 +32,7 @@ def test_a_pair_in_every_format(frames, tmp_path):
     result = run(frames / "0.png", frames / "1.png", "-o", out, "--format", "flo,kitti,npz", "--consistency", "--json")
     assert result.exit_code == 0, result.output
     about = json.loads(result.stdout)["pairs"][0]
-    assert about["model"] == "dis"
+    assert about["model"] == "plumb-flow"
     assert about["consistent"] > 0.9
     assert {*about["files"], "meta.json"} == {path.name for path in out.iterdir()}
     flow, valid = read_flo(out / "flow.flo")

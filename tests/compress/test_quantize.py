@@ -12,6 +12,7 @@ from leadline import UserError
 from leadline.checkpoint import load_network
 from leadline.compress import quantize, write_scales
 from leadline.compress.flow import watch
+from leadline.compress.scale_file import fixed_quantizers
 from leadline.surgeries.quantize import binary_layers, quantized_layers
 
 CALIBRATION = "procedural:2,seed=4,size=64x96"
@@ -41,6 +42,7 @@ def test_the_flow_of_plummet_is_seen(plummet):
     assert "aggregation.enter.0" not in flow.last
     assert flow.source["encoder.quarter.0.0"] == "encoder.stem.0"  # through a ReLU
     assert "encoder.fuse.0" not in flow.source  # its input is a sum
+    assert flow.same_input["encoder.match_eighth.0"] == "encoder.down_to_quarter.0"
 
 
 def test_folding_changes_nothing(pair):
@@ -257,6 +259,23 @@ def test_training_goes_on_from_a_quantised_network(tmp_path):
         kept = layer.weight.detach().clone()
         layer.set_weight_codes(codes)
         assert torch.equal(kept, layer.weight), name
+
+
+def test_one_tensor_has_one_scale_however_it_is_trained(plummet, pair, tmp_path):
+    made = quantize(plummet, data=CALIBRATION)
+    layers = quantized_layers(made)
+    stem, first = layers["encoder.stem.0"], layers["encoder.quarter.0.0"]
+    beside, other = layers["encoder.down_to_quarter.0"], layers["encoder.match_eighth.0"]
+    assert first.input_quantizer is stem.output_quantizer
+    assert other.input_quantizer is beside.input_quantizer
+    moved = torch.randn(200, generator=torch.Generator().manual_seed(0)) * 0.1
+    for quantizer, by in zip(fixed_quantizers(made).values(), moved, strict=False):
+        quantizer.stretch.data += by
+    loaded = load_network(leadline.save(made, tmp_path / "trained.safetensors"))
+    torch.testing.assert_close(predict(loaded, pair), predict(made, pair), rtol=0, atol=1e-4)
+    layers = quantized_layers(loaded)
+    assert layers["encoder.quarter.0.0"].input_quantizer is layers["encoder.stem.0"].output_quantizer
+    assert "encoder.quarter.0.0.input" not in fixed_quantizers(loaded)
 
 
 def test_layers_of_one_bit_are_where_they_can_be(plummet):

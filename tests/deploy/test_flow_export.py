@@ -17,7 +17,7 @@ SMALL = {
 
 @pytest.mark.parametrize(
     ("name", "config", "size"),
-    [("plumb-flow", SMALL, (64, 128)), ("raft-small", {"iterations": 2}, (128, 128))],
+    [("plumb-flow", {**SMALL, "registration": (0, 0, 0, 0)}, (64, 128)), ("raft-small", {"iterations": 2}, (128, 128))],
 )
 def test_onnx(name, config, size, tmp_path):
     pytest.importorskip("onnxruntime")
@@ -31,7 +31,22 @@ def test_onnx(name, config, size, tmp_path):
     np.testing.assert_allclose(found, expected, atol=1e-2)
 
 
+def test_registration_goes_to_onnx(tmp_path):
+    """On a rendered pair: on noise it decides by the last digit which pixel's flow is better."""
+    pytest.importorskip("onnxruntime")
+    network = leadline.create("plumb-flow", **SMALL, registration=(0, 1, 0, 0)).eval()
+    artifact = export(network, "onnx", tmp_path, (64, 128), verify_on="procedural:1,seed=5,size=64x128")
+    assert artifact.verified, artifact.manifest.verification
+    assert artifact.manifest.verification["tolerance"]["p999"] is None
+
+
 def test_caffe_is_refused_in_one_line(tmp_path):
     with pytest.raises(UserError, match="not for Caffe"):
-        export(leadline.create("plumb-flow", **SMALL).eval(), "caffe", tmp_path, (64, 128), verify_on=None)
+        export(
+            leadline.create("plumb-flow", **SMALL, registration=(0, 0, 0, 0)).eval(),
+            "caffe",
+            tmp_path,
+            (64, 128),
+            verify_on=None,
+        )
     assert not (tmp_path / "caffe").exists()

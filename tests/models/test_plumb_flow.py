@@ -15,6 +15,8 @@ SMALL = {
     "hidden_sixteenth": 16, "hidden_coarsest": 16, "reach_rows": 2, "reach_columns": 3,
 }  # fmt: skip
 
+NONE = (0, 0, 0, 0)
+
 
 def pair(height=64, width=128, batch=1):
     generator = torch.Generator().manual_seed(0)
@@ -26,7 +28,7 @@ def test_is_small():
 
 
 def test_operators_suit_integer_targets():
-    exported = torch.export.export(create("plumb-flow", **SMALL).eval(), pair())
+    exported = torch.export.export(create("plumb-flow", **SMALL, registration=NONE).eval(), pair())
     names, widest = [], 0
     for node in exported.graph.nodes:
         if node.op == "call_function":
@@ -47,7 +49,7 @@ def test_every_convolution_is_followed_by_batchnorm():
 
 @pytest.mark.parametrize("size", [(64, 64), (128, 192)])
 def test_any_multiple_of_64(size):
-    network = create("plumb-flow", **SMALL).eval()
+    network = create("plumb-flow", **SMALL, registration=NONE).eval()  # which decides, pixel by pixel
     first, second = pair(*size, batch=2)
     flow = network(first, second)
     assert flow.shape == (2, 2, *size)
@@ -100,6 +102,22 @@ def test_warping_by_a_whole_shift():
     flow = torch.tensor([2.0, -1.0]).view(1, 2, 1, 1).expand(1, 2, 6, 8)
     expected = F.pad(values, (0, 2, 1, 0))[..., :6, 2:]
     torch.testing.assert_close(_warp(values, flow), expected, atol=1e-5, rtol=0)
+
+
+def test_registration_takes_what_is_nearly_right_nearer():
+    network = create("plumb-flow").eval()
+    batch = render_motion(5, range(3), (128, 192), SceneConfig(slow=1.0, photometric=0.3))
+    seen = ~batch.occluded
+    with torch.no_grad():
+        found = network._register(batch.flow + 0.6, batch.frames, 3)
+    before, after = ((f - batch.flow).norm(dim=1, keepdim=True)[seen].median() for f in (batch.flow + 0.6, found))
+    assert after < 0.75 * before
+
+
+@pytest.mark.parametrize("steps", [(1, 1, 1), (1, 1, 1, -1)])
+def test_steps_of_registration_are_four(steps):
+    with pytest.raises(UserError, match="four numbers"):
+        create("plumb-flow", registration=steps)
 
 
 @pytest.mark.parametrize("option", [{"reach_rows": 0}, {"reach_quarter": 40}])

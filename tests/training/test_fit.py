@@ -97,6 +97,20 @@ def test_init_starts_from_the_weights_of_a_checkpoint(run: Path, tmp_path: Path)
         train(check_recipe(tiny.recipe(init=str(run), network={"name": "tiny", "width": 6})), tmp_path / "other")
 
 
+def test_what_is_frozen_stays_as_it_is(run: Path, tmp_path: Path) -> None:
+    changes = {"init": str(run), "freeze": ["feat*"], "steps": 4, "ema": 0}
+    trained, before = load_network(train(tiny.recipe(**changes), tmp_path)), load_network(run)
+    for name, tensor in before.state_dict().items():
+        same = torch.equal(tensor, trained.state_dict()[name])
+        assert same == name.startswith("features."), name  # BatchNorm's statistics, too
+
+
+@pytest.mark.parametrize(("freeze", "told"), [("featurs", "did you mean 'features'"), ("*", "nothing to train")])
+def test_freezing_what_is_not_there_or_everything_is_told(freeze: str, told: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=told):
+        train(check_recipe(tiny.recipe(freeze=[freeze])), tmp_path / "run")
+
+
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
     wild = tiny.recipe(
         optimizer={"name": "sgd", "lr": 1e25},

@@ -39,7 +39,7 @@ CROP, BATCH = (96, 192), 4
 TESTED = "procedural:24,seed=1000003,size=192x384"  # scenes that no training sees
 TIMED = (192, 384)
 NEEDED = {"coding": {"neuron": "lif"}, "dropout": {"drop": 0.1}}  # what has to be so that a field matters
-PROBE = (4, 16)  # steps of two short runs, from whose difference the time of a step is known
+PROBED = 3  # forward and backward passes by which the time of a step is known
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def compare(
 
     Args:
         family: a field of `leadline.nn.units.Parts`.
-        seconds: what the first kind may train for; the others take as many steps, however long they last.
+        seconds: what training all kinds may take together; each is trained for the same number of steps.
         steps: of each variant; then `seconds` is not used.
         kinds: only these, besides the first; None: all.
         folder: keeps the runs, so that an interrupted comparison goes on where it stopped; None: they are thrown away.
@@ -89,16 +89,17 @@ def compare(
             raise unknown_name(f"kind of {family}", kind, list(KINDS[family]))
     chosen = [kind for kind in KINDS[family] if kinds is None or kind in kinds or kind == KINDS[family][0]]
     budget = _macs(_config(family, chosen[0], 1.0))
+    widths = {kind: 1.0 if kind == chosen[0] else _width(family, kind, budget) for kind in chosen}
+    configs = {kind: _config(family, kind, width) for kind, width in widths.items()}
     trained: list[tuple[str, float, Network]] = []
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(temporary if folder is None else folder)
         if steps is None:
-            steps = _steps(_config(family, chosen[0], 1.0), seconds, threads, seed, place)
-            progress(f"{family} {chosen[0]}: {steps} steps fit into {seconds:.0f} s")
-        for kind in chosen:
-            width = 1.0 if kind == chosen[0] else _width(family, kind, budget)
-            path = train(_recipe(_config(family, kind, width), steps, threads, seed), place / f"{family}-{kind}")
-            trained.append((kind, width, load_network(path)))
+            steps = _steps(family, list(configs.values()), seconds, threads, place)
+            progress(f"{family}: {steps} steps of each of {len(chosen)} kinds fit into {seconds:.0f} s")
+        for kind, config in configs.items():
+            path = train(_recipe(config, steps, threads, seed), place / f"{family}-{kind}")
+            trained.append((kind, widths[kind], load_network(path)))
             progress(f"{family} {kind}: trained")
     latencies = _latencies([network for _, _, network in trained], threads)
     results = evaluate({kind: NetworkPredictor(network, "cpu") for kind, _, network in trained}, TESTED)
@@ -125,7 +126,7 @@ def _width(family: str, kind: str, budget: float) -> float:
     for _ in range(8):  # cost grows with the width
         middle = (low * high) ** 0.5
         low, high = (middle, high) if _macs(_config(family, kind, middle)) < budget else (low, middle)
-    return min((low, high), key=lambda width: abs(_macs(_config(family, kind, width)) - budget))
+    return min((1.0, low, high), key=lambda width: abs(_macs(_config(family, kind, width)) - budget))
 
 
 def _macs(config: dict[str, Any]) -> float:
@@ -175,19 +176,28 @@ def _recipe(config: dict[str, Any], steps: int, threads: int, seed: int) -> Reci
     )
 
 
-def _steps(config: dict[str, Any], seconds: float, threads: int, seed: int, place: Path) -> int:
-    """How many steps fit into a time on this machine, the start of a run not counted; kept for when it is taken up."""
-    kept = place / "steps.txt"
+def _steps(family: str, configs: Sequence[dict[str, Any]], seconds: float, threads: int, place: Path) -> int:
+    """How many steps of all variants fit into a time on this machine; kept for when the comparison is taken up again.
+
+    Scenes are rendered beside it, and what the optimizer takes is a few percent of a step.
+    """
+    kept = place / f"{family}-steps.txt"
     if kept.is_file():
         return int(kept.read_text())
-    taken = []
-    for count in PROBE:
-        begun = time.perf_counter()
-        with tempfile.TemporaryDirectory() as probe:
-            train(_recipe(config, count, threads, seed), probe)
-        taken.append(time.perf_counter() - begun)
-    per_step = max((taken[1] - taken[0]) / (PROBE[1] - PROBE[0]), 1e-3)
-    steps = max(1, round(seconds / per_step))
+    before, images = torch.get_num_threads(), torch.rand(2, BATCH, 3, *CROP).unbind()
+    torch.set_num_threads(threads)
+    together = 0.0
+    try:
+        for config in configs:
+            network, taken = create("plummet-s", **config).train(), []
+            for _ in range(PROBED):
+                begun = time.perf_counter()
+                network(*images).mean().backward()
+                taken.append(time.perf_counter() - begun)
+            together += min(taken)
+    finally:
+        torch.set_num_threads(before)
+    steps = max(1, round(seconds / together))
     write_whole(kept, f"{steps}\n".encode())
     return steps
 

@@ -78,7 +78,7 @@ def command(
 
 @command.command("compare")
 @click.option("--family", required=True, metavar="NAME", help="conv, residual, attention, …: what is exchanged.")
-@click.option("--budget", default="10min", show_default=True, metavar="TIME", help="For the first variant.")
+@click.option("--budget", default="10min", show_default=True, metavar="TIME", help="For training all variants.")
 @click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Steps of each, in the place of a budget.")
 @click.option("--kinds", metavar="A,B,…", help="Only these variants; the first is always there.")
 @click.option(
@@ -106,8 +106,8 @@ def compare_command(
 ) -> None:
     """Train the same small stereo network with each kind of part, at about equal multiply-accumulates.
 
-    All variants see the same batches of procedural scenes for the same number of steps, as many as the first takes
-    within the budget, and are then measured on the same unseen scenes.
+    All variants see the same batches of procedural scenes for the same number of steps, as many as fit into the
+    budget, and are then measured on the same unseen scenes.
     """
     from leadline.blocks.compare import compare
 

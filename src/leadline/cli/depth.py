@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from leadline.cli.report import report
 from leadline.errors import UserError
 from leadline.version import __version__
 
@@ -96,7 +96,7 @@ def command(
             if len(found) == 1:
                 raise
             failed.append({"image": str(image), "error": " ".join(str(error).split()) or type(error).__name__})
-    _report(done, failed, folder, as_json)
+    report(done, failed, folder, as_json, ["image"], "image")
     if failed:
         context.exit(1)
 
@@ -191,19 +191,3 @@ def _camera(numbers: tuple[float | None, ...], size: tuple[int, ...]) -> Pinhole
         (size[1] - 1) / 2 if cx is None else cx,
         (size[0] - 1) / 2 if cy is None else cy,
     )
-
-
-def _report(done: list[dict[str, Any]], failed: list[dict[str, str]], folder: Path, as_json: bool) -> None:
-    if as_json:
-        json.dump({"images": done, "failed": failed}, sys.stdout, indent=2)
-        click.echo()
-    elif len(done) == 1 and not failed:
-        files = ", ".join([*done[0]["files"], "meta.json"])
-        click.echo(f"{done[0]['model']}, {done[0]['seconds']:.2f} s: {folder}: {files}")
-    elif done:
-        mean = sum(meta["seconds"] for meta in done) / len(done)
-        click.echo(f"{done[0]['model']}, {mean:.2f} s per image: {len(done)} images in {folder}/NAME")
-    if failed:
-        click.echo(f"leadline: {len(failed)} of {len(done) + len(failed)} images failed:", err=True)
-        for item in failed:
-            click.echo(f"  {item['image']}: {item['error']}", err=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from leadline.cli.report import report
 from leadline.errors import UserError
 from leadline.version import __version__
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # heavy imports stand in the functions, so that --help stays 
     from leadline.cli.frames import FramePair
     from leadline.predict import Predictor
 
-MODEL = "dis"
+MODEL = "plumb-flow"
 FORMATS = ("flo", "kitti", "npz")
 
 
@@ -100,7 +100,7 @@ def command(
         raise UserError(f"{model} is for {predictor.task.value}: flow takes a model for optical flow")
 
     done, failed = _predict_all(predictor, pairs, count, folder, options)
-    _report(done, failed, folder, as_json)
+    report(done, failed, folder, as_json, ["frame0", "frame1"])
     if failed:
         context.exit(1)
 
@@ -223,19 +223,3 @@ def _predict_one(predictor: Predictor, pair: FramePair, folder: Path, options: O
     }
     write_whole(folder / "meta.json", (json.dumps(about, indent=2) + "\n").encode())
     return about
-
-
-def _report(done: list[dict[str, Any]], failed: list[dict[str, str]], folder: Path, as_json: bool) -> None:
-    if as_json:
-        json.dump({"pairs": done, "failed": failed}, sys.stdout, indent=2)
-        click.echo()
-    elif len(done) == 1 and not failed:
-        files = ", ".join([*done[0]["files"], "meta.json"])
-        click.echo(f"{done[0]['model']}, {done[0]['seconds']:.2f} s: {done[0]['output']}: {files}")
-    elif done:
-        mean = sum(meta["seconds"] for meta in done) / len(done)
-        click.echo(f"{done[0]['model']}, {mean:.2f} s per pair: {len(done)} pairs in {folder}/NAME")
-    if failed:
-        click.echo(f"leadline: {len(failed)} of {len(done) + len(failed)} pairs failed:", err=True)
-        for item in failed:
-            click.echo(f"  {item['frame0']}, {item['frame1']}: {item['error']}", err=True)

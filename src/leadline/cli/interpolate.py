@@ -16,7 +16,7 @@ from leadline.errors import UserError
 if TYPE_CHECKING:  # heavy imports stand in the functions, so that --help stays quick
     from leadline.predict import Predictor
 
-MODEL = "dis-warp"
+MODEL = "plumb-frame"
 
 
 @click.command("interpolate")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from leadline.cli.report import report_failed
 from leadline.errors import UserError
 from leadline.version import __version__
 
@@ -376,7 +377,4 @@ def _report(done: list[dict[str, Any]], failed: list[dict[str, str]], folder: Pa
             click.echo(f"median depth {median}, {100 * about['valid']:.0f} % of the pixels: {about['output']}")
         if len(done) > 1:
             click.echo(f"{len(done)} depths in {folder}/NAME")
-    if failed:
-        click.echo(f"leadline: {len(failed)} of {len(done) + len(failed)} pairs failed:", err=True)
-        for item in failed:
-            click.echo(f"  {item['frame0']}, {item['frame1']}: {item['error']}", err=True)
+    report_failed(done, failed, ["frame0", "frame1"])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from leadline.cli.report import report
 from leadline.errors import UserError
 from leadline.version import __version__
 
@@ -128,7 +127,7 @@ def command(
         raise UserError(f"{model} is for {predictor.task.value}: predict takes a stereo model")
 
     done, failed = _predict_all(predictor, pairs, folder, options)
-    _report(done, failed, folder, as_json)
+    report(done, failed, folder, as_json, ["left", "right"])
     if failed:
         context.exit(1)
 
@@ -261,19 +260,3 @@ def _calibration(camera: StereoCamera | None) -> dict[str, Any] | None:
     if camera is None:
         return None
     return {**camera.to_dict(), "units": {"focal": "px", "baseline": "m", "cx": "px", "cy": "px", "doffs": "px"}}
-
-
-def _report(done: list[dict[str, Any]], failed: list[dict[str, str]], folder: Path, as_json: bool) -> None:
-    if as_json:
-        json.dump({"pairs": done, "failed": failed}, sys.stdout, indent=2)
-        click.echo()
-    elif len(done) == 1 and not failed:
-        files = ", ".join([*done[0]["files"], "meta.json"])
-        click.echo(f"{done[0]['model']}, {done[0]['seconds']:.2f} s: {folder}: {files}")
-    elif done:
-        mean = sum(meta["seconds"] for meta in done) / len(done)
-        click.echo(f"{done[0]['model']}, {mean:.2f} s per pair: {len(done)} pairs in {folder}/NAME")
-    if failed:
-        click.echo(f"leadline: {len(failed)} of {len(done) + len(failed)} pairs failed:", err=True)
-        for item in failed:
-            click.echo(f"  {item['left']}, {item['right']}: {item['error']}", err=True)

@@ -50,6 +50,7 @@ class Flow:
     relu: dict[str, float] = field(default_factory=dict)  # whose output only a ReLU sees -> its upper end
     source: dict[str, str] = field(default_factory=dict)  # layer -> the one on whose output's values its input lies
     reads: dict[str, set[str]] = field(default_factory=dict)  # layer -> layers before it
+    same_input: dict[str, str] = field(default_factory=dict)  # layer -> the first one that was given the same tensors
 
 
 class _Watch(TorchFunctionMode):
@@ -101,6 +102,7 @@ def watch(network: Network) -> Flow:
     images = [torch.rand(1, 3, *size, generator=generator).to(device) for _ in VIEWS[network.task]]
     mode, flow = _Watch(), Flow()
     inputs: dict[str, list[_Value]] = defaultdict(list)
+    given: dict[str, tuple[int, ...]] = defaultdict(tuple)
     norm_inputs: dict[str, list[_Value]] = defaultdict(list)
     hooks = []
     for name, module in network.named_modules():
@@ -108,6 +110,8 @@ def watch(network: Network) -> Flow:
 
             def before(_: nn.Module, arguments: Any, name: str = name) -> None:  # pyright: ignore[reportRedeclaration]
                 inputs[name].append(mode.get(arguments[0]))
+                given[name] += (id(arguments[0]),)
+                mode.kept.append(arguments[0])
 
             def after(_: nn.Module, __: Any, out: Tensor, name: str = name) -> None:  # pyright: ignore[reportRedeclaration]
                 mode.put(out, _Value(frozenset([name]), name, 0))
@@ -149,6 +153,9 @@ def watch(network: Network) -> Flow:
         (grid,) = grids if len(grids) == 1 else (None,)
         if grid is not None:
             flow.source[name] = grid
+        first = next(other for other in inputs if given[other] == given[name])
+        if first != name:
+            flow.same_input[name] = first
         uses = set(mode.uses[name, int(name in folded)])
         if uses and uses <= set(RELUS):
             flow.relu[name] = max(RELUS[use] for use in uses)

@@ -23,7 +23,7 @@ from leadline import checkpoint
 from leadline.compress.calibration import Images, InputStatistics, Ranges, calibration_images, run_watched
 from leadline.compress.flow import Flow, watch
 from leadline.compress.rounding import compensated_codes
-from leadline.compress.scale_file import apply_scales
+from leadline.compress.scale_file import apply_scales, fixed_quantizers
 from leadline.errors import UserError, unknown_name
 from leadline.evaluation.runner import Samples
 from leadline.models import Network
@@ -221,9 +221,28 @@ def _record(
             if mode != "dynamic" and inner:
                 made = Numbers(width, symmetric)
         layers[name] = layer_record(weight, given, made)
+    for name, how in layers.items():
+        owner = _owner_of_input(name, layers, flow)
+        if owner is not None:
+            layers[name] = how | {"input_as": owner}
     folded = [list(pair) for pair in flow.folded if pair[0] in layers]
     record = {"kind": KIND, "mode": mode, "layers": layers, "folded": folded}
     return {**record, "binary": binary} if binary else record
+
+
+def _owner_of_input(name: str, layers: dict[str, Any], flow: Flow) -> str | None:
+    """The tensor that a layer's input is: values on the grid of an output, or what another layer is given as well.
+
+    It is rounded once then, and scales that are learned cannot drift apart, which converters refuse.
+    """
+    numbers = layers[name].get("input")
+    if numbers is None or numbers["dynamic"]:
+        return None
+    source = flow.source.get(name, "")
+    if layers.get(source, {}).get("output") == numbers:
+        return f"{source}.output"
+    beside = flow.same_input.get(name, "")
+    return f"{beside}.input" if layers.get(beside, {}).get("input") == numbers else None
 
 
 def _granularity(network: Network, name: str, granularity: str | int) -> int:
@@ -262,7 +281,7 @@ def _operate(
     for name, layer in binary_layers(network).items():
         layer.threshold.data.copy_(thresholds[name])
     if ranges is not None:
-        _set_activations(network, ranges, flow)
+        _set_activations(network, ranges)
 
 
 def _fit_weight(layer: QuantizedLayer, statistics: InputStatistics | None) -> None:
@@ -298,21 +317,11 @@ def _best_ratio(layer: QuantizedLayer) -> torch.Tensor:
     return best
 
 
-def _set_activations(network: Network, ranges: Ranges, flow: Flow) -> None:
-    layers = quantized_layers(network)
-    for name, layer in layers.items():
-        for part in ("output", "input"):
-            quantizer = getattr(layer, f"{part}_quantizer")
-            if quantizer is not None and not quantizer.dynamic:
-                low, high = ranges.find(f"{name}.{part}", quantizer.grid)
-                quantizer.set(*scale_and_zero(torch.tensor([low]), torch.tensor([high]), quantizer.grid))
-    for name, layer in layers.items():
-        # What lies on the grid of another layer's output is not rounded a second time.
-        source = layers.get(flow.source.get(name, ""))
-        if source is None or source.output_quantizer is None or layer.input_quantizer is None:
-            continue
-        if source.output_quantizer.grid == layer.input_quantizer.grid:
-            layer.input_quantizer.set(source.output_quantizer.scale, source.output_quantizer.zero_point)
+def _set_activations(network: Network, ranges: Ranges) -> None:
+    for tensor, quantizer in fixed_quantizers(network).items():
+        if not tensor.endswith(".weight"):
+            low, high = ranges.find(tensor, quantizer.grid)
+            quantizer.set(*scale_and_zero(torch.tensor([low]), torch.tensor([high]), quantizer.grid))
 
 
 def _input_statistics(network: Network, layers: dict[str, Any], images: Images) -> dict[str, InputStatistics]:

@@ -23,12 +23,15 @@ ABOUT = """\
 
 
 def fixed_quantizers(network: Network) -> dict[str, Quantizer]:
-    """The quantisers whose scales are fixed beforehand, by tensor: "LAYER.input", "LAYER.weight", "LAYER.output"."""
+    """The quantisers whose scales are fixed beforehand, by tensor: "LAYER.input", "LAYER.weight", "LAYER.output".
+
+    An input that is another layer's input or output stands there alone, with its one scale.
+    """
     found = {}
     for name, layer in quantized_layers(network).items():
         for part in ("input", "weight", "output"):
             quantizer = getattr(layer, f"{part}_quantizer")
-            if quantizer is not None and not quantizer.dynamic:
+            if quantizer is not None and not quantizer.dynamic and not (part == "input" and layer.borrows_input):
                 found[f"{name}.{part}"] = quantizer
     return found
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, ClassVar
 
+import torch
 from torch import SymInt, Tensor, nn
 
 from leadline.errors import UserError
@@ -47,6 +48,7 @@ class Network(nn.Module):
     size_multiple: int = 1  # h and w must be multiples of this
     min_size: tuple[int, int] = (1, 1)  # smallest (h, w) that forward accepts
     max_area: ClassVar[int] = 3_000_000  # px that a Predictor gives it at once; larger images go through in tiles
+    decides: bool = False  # picks one of several answers at each pixel, so that rounding alone may change a pixel's
     takes_time: bool = False  # interpolation: forward takes the new frame's time in (0, 1) as a third input
 
     def __init__(self, config: Any):
@@ -84,3 +86,11 @@ class Network(nn.Module):
                 f"and at least {self.min_size[0]}x{self.min_size[1]}, got {height}x{width}: pad the images, "
                 "or call it through leadline.load(...).predict, which does"
             )
+
+
+def channels_last(network: Network) -> Network:
+    """Puts the 2-D convolutions' weights in the layout that CPUs and tensor cores read fastest."""
+    for parameter in network.parameters():
+        if parameter.ndim == 4:  # Module.to(memory_format=...) fails on the 5-D weights of 3-D convolutions
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return network

@@ -4,15 +4,18 @@ Both frames share plummet's encoder down to 1/8, and one more stage to 1/16. The
 range is compared at once, by shifts; at 1/8 and 1/4 the other frame's features are warped by the flow so far and
 compared in a small window. At every resolution a small 2-D network corrects the scores of the displacements, and what
 they speak for is the peak's local mean, plus a residual for what no comparison can tell (occluded, out of view). All
-corrections begin at zero, so that the untrained decoder already answers with the features' own best match.
+corrections begin at zero, so that the untrained decoder already answers with the features' own best match. Between the
+windows, and after them at 1/2 and at the full size, registration of the frames themselves, which has no weights, takes
+what is nearly right to fractions of a pixel; it counts where the frames agree better by it.
 
-Rules kept, as in plummet: BatchNorm after every convolution, ReLU, no 5-D tensor, no gather or scatter. One bilinear
-warp (grid_sample) at 1/8 and one at 1/4 are needed: targets without that operator (Caffe) cannot take the network.
+Rules kept, as in plummet: BatchNorm after every convolution, ReLU, no 5-D tensor, no gather or scatter. Bilinear
+warps (grid_sample) are needed: targets without that operator (Caffe) cannot take the network.
 Learns from PWC-Net (warping, windows; Sun et al., CVPR 2018), DICL (residual over the displacements' own distribution;
 Wang et al., NeurIPS 2020) and RAFT (convex upsampling; Teed and Deng, ECCV 2020).
 Shapes: b batch, h w image, p displacements.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -29,8 +32,11 @@ from leadline.nn.conv import ConvBN, Residual
 from leadline.nn.convex_upsample import convex_upsample
 from leadline.nn.imagenet import ImageNetNormalize
 from leadline.nn.local_correlation import Displacements, Reach, clear_mean, likeliest_displacement, local_correlation
+from leadline.nn.registration import adopt_neighbours, keep_better, register_flow, without_lighting
 from leadline.nn.warp import sample_at
 
+ADOPTING = (4, 4, 4, 2)  # px from which pixels may adopt a flow, by level of registration
+ADOPTING_STEPS = (0, 2)
 START_WEIGHT = 12.0  # before training: soft enough that the peak's mean is right between whole displacements
 
 
@@ -50,6 +56,7 @@ class PlumbFlowConfig:
     reach_quarter: int = 3  # window at 1/4
     steps_eighth: int = 1  # windows one after another, each round the last one's answer; changes no weight
     steps_quarter: int = 1
+    registration: Sequence[int] = (5, 5, 4, 3)  # steps at 1/8 and 1/4, before their windows, 1/2 and 1; no weights
     hidden_quarter: int = 48  # channels of the networks that correct the scores
     hidden_eighth: int = 64
     hidden_sixteenth: int = 80
@@ -62,6 +69,9 @@ class PlumbFlowConfig:
         for name in ("steps_eighth", "steps_quarter"):
             if not 1 <= getattr(self, name) <= 16:
                 raise UserError(f"plumb-flow: {name} {getattr(self, name)} is outside 1..16")
+        object.__setattr__(self, "registration", tuple(self.registration))  # a checkpoint's JSON gives a list
+        if len(self.registration) != 4 or min(self.registration) < 0:
+            raise UserError(f"plumb-flow: registration {list(self.registration)}: give four numbers of at least 0")
 
 
 class Correction(nn.Module):
@@ -109,6 +119,7 @@ class PlumbFlow(Network):
             stem=config.stem, quarter=config.quarter, eighth=config.eighth, matching=config.matching,
             depth=config.depth, coarse_groups=1,
         )  # fmt: skip
+        self.decides = any(config.registration)
         self.wide = (config.reach_rows, config.reach_columns)
         self.window8 = (config.reach_eighth, config.reach_eighth)
         self.window4 = (config.reach_quarter, config.reach_quarter)
@@ -161,36 +172,45 @@ class PlumbFlow(Network):
         raw16 = self.weights[0] * _smooth(_smooth(local_correlation(match16, other16, self.wide)))
         scores16, residual, _ = self.correct16(raw16, sixteenth, still)
         flow16 = clear_mean(*likeliest_displacement(scores16, self.wide), times=2) + residual  # px of 1/16
+        frames = [(frame0, frame1)]
+        for _ in range(3):
+            frames.append((F.avg_pool2d(frames[-1][0], 2), F.avg_pool2d(frames[-1][1], 2)))
+        frames = [(without_lighting(a), without_lighting(b)) for a, b in frames]
+        steps8, steps4 = self.config.steps_eighth, self.config.steps_quarter
+        start8 = self._register(2 * _double(flow16.detach()), frames[3], 0)
         flow8, windows8, _ = self._refine(
-            self.correct8,
-            self.weights[1],
-            match8,
-            other8,
-            eighth,
-            flow16,
-            self.window8,
-            self.config.steps_eighth,
-            1 / 8,
-        )
+            self.correct8, self.weights[1], match8, other8, eighth, start8, self.window8, steps8, 1 / 8
+        )  # fmt: skip
+        start4 = self._register(2 * _double(flow8.detach()), frames[2], 1)
         flow4, windows4, hidden = self._refine(
-            self.correct4,
-            self.weights[2],
-            match4,
-            other4,
-            fused,
-            flow8,
-            self.window4,
-            self.config.steps_quarter,
-            1 / 16,
-        )
+            self.correct4, self.weights[2], match4, other4, fused, start4, self.window4, steps4, 1 / 16
+        )  # fmt: skip
 
         weights = self.upsample_weights(self.guide(torch.cat([fused, self.detail(half), hidden], 1)))
         final = convex_upsample(4 * flow4, weights, factor=4)
+        if self.config.registration[2]:
+            at_half = F.avg_pool2d(final, 2) / 2
+            final = final + 2 * _double(self._register(at_half, frames[1], 2) - at_half)
+        final = self._register(final, frames[0], 3)
         if not self.training:
             return [final], []
         predictions = [_resize(16 * flow16, final), _resize(8 * flow8, final), _resize(4 * flow4, final), final]
         wide = [Displacements(scores, still, self.wide) for scores in (raw16, scores16)]
         return predictions, [*wide, *windows8, *windows4]
+
+    def _register(
+        self, flow: Float[Tensor, "b 2 h w"], frames: tuple[Tensor, Tensor], level: int
+    ) -> Float[Tensor, "b 2 h w"]:
+        """The flow after the steps of registration of a level, where the frames agree better by it."""
+        steps = self.config.registration[level]
+        if not steps:
+            return flow
+        known = found = flow.detach()
+        for step in range(steps):
+            found = register_flow(*frames, found)
+            if step in ADOPTING_STEPS:
+                found = adopt_neighbours(*frames, found, ADOPTING[level], half=False)
+        return flow + (keep_better(*frames, known, found) - known)  # to training a constant
 
     def _refine(
         self,
@@ -199,21 +219,21 @@ class PlumbFlow(Network):
         match: Float[Tensor, "b c h w"],
         other: Float[Tensor, "b c h w"],
         guide: Float[Tensor, "b cg h w"],
-        coarse: Float[Tensor, "b 2 h2 w2"],
+        start: Float[Tensor, "b 2 h w"],
         window: Reach,
         steps: int,
         scale: float,
     ) -> tuple[Float[Tensor, "b 2 h w"], list[Displacements], Tensor]:
-        """The flow of the resolution above, doubled and corrected within windows round where it points.
+        """A flow corrected within windows round where it points. Each resolution answers for its own, as in RAFT.
 
         Args:
+            start: px of this resolution.
             scale: brings the flow to about 1 for `correct`.
 
         Returns:
             The flow, px of this resolution; the last step's scores, raw and corrected; what `correct` has in mind.
         """
-        start, flow = coarse, 2 * _double(coarse.detach())  # each resolution answers for its own, as in RAFT
-        raw = scores = hidden = start
+        flow = raw = scores = hidden = start
         for _ in range(steps):
             start = flow.detach()
             raw = weight * _smooth(_smooth(local_correlation(match, _warp(other, start), window)))

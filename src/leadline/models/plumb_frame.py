@@ -157,6 +157,7 @@ class PlumbFrame(Network):
 
     def __init__(self, config: PlumbFrameConfig):
         super().__init__(config)
+        self.decides = any(config.steps)
         self.encoder = Encoder(config)
         self.match_sixteenth = Matching(config.sixteenth, config.sixteenth, 0, config.reach_sixteenth)
         self.match_eighth = Matching(config.eighth, config.eighth, config.sixteenth, config.reach_eighth)

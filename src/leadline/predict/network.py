@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float32
 
 from leadline.errors import UserError
-from leadline.models.network import Network, Task
+from leadline.models.network import Network, Task, channels_last
 from leadline.predict.tiled import ROW_OVERLAP, TiledPredictor, one_piece
 from leadline.predict.tiles import Span, tile_grid
 
@@ -27,7 +27,7 @@ class NetworkPredictor(TiledPredictor):
             UserError: there is no such device.
         """
         self.device = find_device(device)
-        self.network = _channels_last(network.to(self.device))
+        self.network = channels_last(network.to(self.device))
         self.task = network.task
         self.takes_time = network.takes_time
         self.name = getattr(network, "name", type(network).__name__)
@@ -56,14 +56,6 @@ class NetworkPredictor(TiledPredictor):
             tensors.append(torch.full((1, 1, 1, 1), time, device=self.device))
         prediction = self.network(*tensors)
         return prediction.float().cpu().numpy()
-
-
-def _channels_last(network: Network) -> Network:
-    """Puts the 2-D convolutions' weights in the layout that CPUs and tensor cores read fastest."""
-    for parameter in network.parameters():
-        if parameter.ndim == 4:  # Module.to(memory_format=...) fails on the 5-D weights of 3-D convolutions
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-    return network
 
 
 def find_device(device: str | torch.device | None) -> torch.device:

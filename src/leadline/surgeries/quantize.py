@@ -21,11 +21,16 @@ from leadline.nn.quantize.pack import pack_bits, pack_nibbles, unpack_bits, unpa
 from leadline.surgeries.registry import Record, Surgery, Tensors, add_surgery
 
 KIND = "quantize"
+QUANTIZER_TENSORS = ("scale", "zero_point", "stretch")
 SCALES, ZERO_POINTS = "quantizers.scale", "quantizers.zero_point"  # of tensors with one each, in the record's order
 
 
 def layer_record(weight: Numbers, input: Numbers | None, output: Numbers | None) -> dict[str, Any]:
-    """How one layer is quantised, as plain values."""
+    """How one layer is quantised, as plain values.
+
+    "input_as" may stand beside them: the tensor ("LAYER.input" or "LAYER.output") that the input is, whose scale it
+    therefore shares.
+    """
     parts = {"weight": weight, "input": input, "output": output}
     return {name: asdict(numbers) for name, numbers in parts.items() if numbers is not None}
 
@@ -51,6 +56,9 @@ def quantize_layers(
         assert numbers["weight"] is not None
         new = quantized(network.get_submodule(name), numbers["weight"], numbers["input"], numbers["output"])
         replace_module(network, name, new)
+    for name, how in layers.items():
+        if "input_as" in how:
+            _layer(network, name).borrow_input(network.get_submodule(f"{how['input_as']}_quantizer"))  # type: ignore[arg-type]
     for name, how in (binary or {}).items():
         replace_module(network, name, _binary(network.get_submodule(name), **how))
     return network
@@ -107,12 +115,24 @@ def _quantizers(record: Record) -> list[tuple[str, dict[str, Any]]]:
         (f"{name}.{part}_quantizer", how[part])
         for name, how in record["layers"].items()
         for part in ("weight", "input", "output")
-        if part in how and not how[part]["dynamic"]
+        if part in how and not how[part]["dynamic"] and not (part == "input" and "input_as" in how)
+    ]
+
+
+def _borrowed(record: Record) -> list[tuple[str, str]]:
+    """(name of a quantiser, name of the same one at its owner)"""
+    return [
+        (f"{name}.input_quantizer", f"{how['input_as']}_quantizer")
+        for name, how in record["layers"].items()
+        if "input_as" in how
     ]
 
 
 def _pack(network: Network, record: Record, tensors: Tensors) -> Tensors:
     tensors = dict(tensors)
+    for borrowed, _ in _borrowed(record):
+        for part in QUANTIZER_TENSORS:
+            del tensors[f"{borrowed}.{part}"]
     for quantizer, _ in _quantizers(record):
         tensors[f"{quantizer}.scale"] = tensors[f"{quantizer}.scale"] * torch.exp2(tensors.pop(f"{quantizer}.stretch"))
     for name in record["layers"]:
@@ -154,6 +174,9 @@ def _unpack(network: Network, record: Record, tensors: Tensors) -> Tensors:
             zero_point = torch.zeros_like(scale) if how["symmetric"] else tensors[f"{quantizer}.zero_point"]
         tensors[f"{quantizer}.scale"], tensors[f"{quantizer}.zero_point"] = scale.clone(), zero_point.to(torch.int32)
         tensors[f"{quantizer}.stretch"] = torch.zeros_like(scale)
+    for borrowed, owner in _borrowed(record):
+        for part in QUANTIZER_TENSORS:
+            tensors[f"{borrowed}.{part}"] = tensors[f"{owner}.{part}"]
     for name in record["layers"]:
         layer, key = _layer(network, name), f"{name}.weight"
         shape = tuple(layer.weight.shape)

@@ -9,7 +9,7 @@ import os
 import platform
 import signal
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from leadline.version import __version__
 
 
 def train(
-    recipe: Recipe | str | os.PathLike,
+    recipe: Recipe | Mapping[str, Any] | str | os.PathLike,
     folder: str | os.PathLike | None = None,
     resume: bool = False,
     stop_after: int | None = None,
@@ -42,7 +42,7 @@ def train(
     without the interruption.
 
     Args:
-        recipe: a Recipe or the path of one.
+        recipe: a Recipe, the path of one, or its content as plain values.
         folder: of the run; default runs/NAME.
         resume: refuse to begin a new run.
         stop_after: steps of this sitting; the run can be taken up again.
@@ -53,7 +53,9 @@ def train(
     Raises:
         UserError: a mistake in the recipe, a folder with another run, nothing to resume, or a loss that is not finite.
     """
-    if not isinstance(recipe, Recipe):
+    if isinstance(recipe, Mapping):
+        recipe = check_recipe(dict(recipe))
+    elif not isinstance(recipe, Recipe):
         recipe = load_recipe(recipe)
     folder = Path("runs") / recipe.name if folder is None else Path(folder)
     start = _find_start(recipe, folder, resume)

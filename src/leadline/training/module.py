@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import fnmatch
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -15,8 +16,9 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from leadline.data.batch import Batch, MonoBatch
 from leadline.data.loading import generator_for
-from leadline.errors import UserError
+from leadline.errors import UserError, unknown_name
 from leadline.models import Network, Task
+from leadline.models.network import channels_last
 from leadline.training.adversarial import Adversary
 from leadline.training.distill import Distillation, Sees
 from leadline.training.distill.layers import recording
@@ -42,7 +44,8 @@ class Training(lightning.LightningModule):
     def __init__(self, network: Network, recipe: Recipe, distillation: Distillation | None = None):
         super().__init__()
         self.recipe = recipe
-        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster
+        self.network = channels_last(network)
+        self.frozen = freeze(network, recipe.freeze)
         # A part of this module, so that it travels to the device and into the checkpoint with it.
         self.average = copy.deepcopy(self.network).requires_grad_(False) if recipe.ema else None
         limit = getattr(network.config, "max_depth" if network.task is Task.MONO else "max_disparity", None)
@@ -77,6 +80,8 @@ class Training(lightning.LightningModule):
         return nn.ModuleList([self.network, self.distillation.adapters])
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        for module in self.frozen:
+            module.eval()  # BatchNorm's statistics stay, too
         # So that dropout, too, is the same after a resume.
         torch.manual_seed(generator_for(self.recipe.seed, "step", self.batch_number, self.global_rank).initial_seed())
 
@@ -130,7 +135,7 @@ class Training(lightning.LightningModule):
             return
         decay = min(self.recipe.ema, (1 + self.global_step) / (10 + self.global_step))
         averaged, current = [], []
-        for old, new in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True):
+        for old, new in zip(tensors_of(self.average), tensors_of(self.network), strict=True):
             if old.is_floating_point():
                 averaged.append(old)
                 current.append(new)
@@ -162,6 +167,31 @@ class Training(lightning.LightningModule):
             self.plateau.load_state_dict(self.plateau_state)
         if self.adversary is not None and self.adversary_state is not None:
             self.adversary.take_up(self.adversary_state)
+
+
+def tensors_of(network: nn.Module) -> list[Tensor]:
+    """Parameters and buffers, each once, detached."""
+    return [tensor.detach() for tensor in (*network.parameters(), *network.buffers())]
+
+
+def freeze(network: Network, patterns: list[str]) -> list[nn.Module]:
+    """Takes modules out of training; returns them.
+
+    Raises:
+        UserError: a pattern that no module's name matches, or nothing left to train.
+    """
+    modules = {name: module for name, module in network.named_modules() if name}
+    found = []
+    for pattern in patterns:
+        matching = [module for name, module in modules.items() if fnmatch.fnmatchcase(name, pattern)]
+        if not matching:
+            raise unknown_name(f"freeze: module of {network.name}", pattern, list(modules))
+        found += matching
+    for module in found:
+        module.requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise UserError("freeze: leaves nothing to train: name fewer modules")
+    return found
 
 
 def make_schedule_config(optimizer: Any, name: str, total: int, warmup: int, options: dict[str, Any]) -> dict[str, Any]:

@@ -196,6 +196,7 @@ class Recipe(Part):
     name: str = Field(pattern=r"^\w[\w.-]*$")
     network: Named
     init: str | None = None  # checkpoint whose weights the run starts from: a file, or the name of a shipped one
+    freeze: list[str] = []  # modules of the network, by name with * and ?, that stay as they are
     data: list[Source] = Field(default=[Source(source="procedural")], min_length=1)
     render_size: Size | None = None  # of the scenes before cropping; default: the crop
     crop: Size

@@ -15,8 +15,10 @@ import torch
 from torch import Tensor, fx
 
 from leadline.artifacts.runtimes import NotInstalled, need
+from leadline.deploy.broadcast import without_spreading
 from leadline.deploy.fold import fold_batchnorm, fold_constants
 from leadline.deploy.grouped import without_grouped_3d
+from leadline.deploy.planes import planes_together
 from leadline.deploy.quantized import frozen, is_quantized
 from leadline.deploy.targets.calling import first_line, quiet
 from leadline.deploy.targets.request import Request
@@ -42,7 +44,8 @@ def convert(network: Network, request: Request) -> Any:
         litert_torch = need("litert_torch", "tflite")
         try:
             example = request.example(network)
-            module = without_transposed_3d(without_grouped_3d(_prepared(network, example)))
+            module = without_grouped_3d(_prepared(planes_together(network), example))
+            module = without_spreading(without_transposed_3d(module))
             options = {"quant_config": _keep_quantized()} if is_quantized(network) else {}
             return litert_torch.convert(module, example, **options)
         except Exception as error:  # it wraps nothing: whatever torch, MLIR or itself raised

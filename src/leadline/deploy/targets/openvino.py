@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 from leadline.artifacts.runtimes import need
+from leadline.deploy.planes import planes_together
 from leadline.deploy.targets.onnx import to_onnx
 from leadline.deploy.targets.request import Made, Request
 from leadline.models.network import Network
@@ -18,7 +19,7 @@ def convert(network: Network, folder: Path, request: Request) -> Made:
     openvino = need("openvino", "openvino")
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / "model.onnx"
-        path.write_bytes(to_onnx(network, request).model_proto.SerializeToString())
+        path.write_bytes(to_onnx(planes_together(network), request).model_proto.SerializeToString())
         model = openvino.convert_model(str(path))
         openvino.save_model(model, str(folder / FILES[0]), compress_to_fp16=request.precision == "float16")
     return Made({"converter": f"openvino {openvino.__version__}, from ONNX"})

@@ -58,8 +58,14 @@ class QuantizedLayer(nn.Module):
         )
         self.input_quantizer = None if input is None else Quantizer(input.grid, dynamic=input.dynamic)
         self.output_quantizer = None if output is None else Quantizer(output.grid, dynamic=output.dynamic)
+        self.borrows_input = False
         for name in ("codes", "flat_scale", "flat_zero"):
             self.register_buffer(name, None, persistent=False)
+
+    def borrow_input(self, quantizer: Quantizer) -> None:
+        """Takes another layer's quantiser for the input: one tensor has one scale, however it is trained."""
+        self.input_quantizer = quantizer
+        self.borrows_input = True
 
     def _scale_shape(self, granularity: int) -> tuple[int, ...]:
         ones = [1] * self.weight.ndim
