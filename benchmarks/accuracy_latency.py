@@ -2,9 +2,9 @@
 
     python benchmarks/accuracy_latency.py --data folder:/data/samples [--threads 2] [MODEL ...]
 
-`leadline benchmark` for a fixed list: plummet-s in PyTorch and, exported first, in every installed runtime; the
-classical algorithms; and MobileStereoNet-2D, whose weights do not ship, for its latency alone. Writes
-benchmarks/results/accuracy_latency.csv and docs/images/accuracy_latency.png.
+`leadline benchmark` for a fixed list: plummet-s and plummet-m in PyTorch and, exported first, in every installed
+runtime (plummet-m in the fastest ones); the classical algorithms; and MobileStereoNet-2D, whose weights do not ship,
+for its latency alone. Writes benchmarks/results/accuracy_latency.csv and docs/images/accuracy_latency.png.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from leadline.errors import UserError
 ROOT = Path(__file__).parent.parent
 CSV = ROOT / "benchmarks" / "results" / "accuracy_latency.csv"
 PICTURE = ROOT / "docs" / "images" / "accuracy_latency.png"
+EXPORTED = {"plummet-s": tuple(TARGETS), "plummet-m": ("onnx", "openvino", "tflite", "tflite-int8")}
 CLASSICAL = ["sgbm", "sgbm-padded", "bm"]
 
 
@@ -42,7 +43,7 @@ def main() -> None:
         models = options.models
         if not models:
             os.chdir(folder)  # so that the table names artifacts by their folders alone
-            models = ["plummet-s", *exported(size), *CLASSICAL]
+            models = [model for name in EXPORTED for model in (name, *exported(name, size))] + CLASSICAL
         found = leadline.benchmark(
             models,
             data,
@@ -57,15 +58,15 @@ def main() -> None:
     print(found.draw(PICTURE))
 
 
-def exported(size: tuple[int, int]) -> list[str]:
-    """plummet-s as an artifact of every target whose libraries are here, of free size where there is a choice."""
-    network = leadline.load("plummet-s", "cpu").network  # type: ignore[attr-defined]
+def exported(name: str, size: tuple[int, int]) -> list[str]:
+    """A network as an artifact of each of its targets whose libraries are here, of free size where one may choose."""
+    network = leadline.load(name, "cpu").network  # type: ignore[attr-defined]
     folders = []
-    for target, about in TARGETS.items():
-        print(f"exporting to {target}", file=sys.stderr)
+    for target in EXPORTED[name]:
+        print(f"exporting {name} to {target}", file=sys.stderr)
         try:
-            leadline.export(network, target, "plummet-s", size, dynamic=about.dynamic, verify_on=None)
-            folders.append(f"plummet-s/{target}")
+            leadline.export(network, target, name, size, dynamic=TARGETS[target].dynamic, verify_on=None)
+            folders.append(f"{name}/{target}")
         except UserError as error:
             print(f"left out: {error}", file=sys.stderr)
     return folders

@@ -2,11 +2,12 @@
 
     python benchmarks/distillation.py --data folder:/data/samples [--only NAME ...] [--seeds 0 1] [--draw]
 
-The teacher is the shipped plummet-s, except where SGBM teaches. Every run of a group has the same scenes in the same
-order, steps and schedule, and with one seed the same first weights. Runs that are there already (runs/distillation) are
-not made again and interrupted ones go on, so the command may be given in pieces with --only; a run takes one to three
-minutes on one free core. Writes benchmarks/results/distillation.csv and, from it alone, docs/images/distillation.png
-and the tables of docs/compression/distillation.md; --draw measures nothing.
+The teacher is the shipped plummet-s, except where SGBM teaches, and plummet-m for plummet-s itself. Every run of a
+group has the same scenes in the same order, steps and schedule, and with one seed the same first weights. Runs that
+are there already (runs/distillation) are not made again and interrupted ones go on, so the command may be given in
+pieces with --only; a run takes one to three minutes on one free core. Writes benchmarks/results/distillation.csv and,
+from it alone, docs/images/distillation.png and the tables of docs/compression/distillation.md; --draw measures
+nothing.
 
 The pairs of --data are evaluated on at the end of the runs with the full range, and serve nothing else.
 """
@@ -46,6 +47,9 @@ TARGET, HINT = {"name": "target", "weight": 0.5}, {"name": "hint"}
 DISTRIBUTION = {"name": "distribution"}
 
 
+LARGE = ("large", "plummet-s")  # groups with larger crops, the full range, and real pairs at the end
+
+
 @dataclass(frozen=True)
 class Run:
     """One training: its group, what it is called in tables, and what differs from the others."""
@@ -58,7 +62,7 @@ class Run:
     options: dict[str, Any] = field(default_factory=dict)  # of the distill block
 
     def recipe(self, name: str, seed: int) -> dict[str, Any]:
-        full, large = self.group == "plummet-s", self.group == "large"
+        full, large = self.group == "plummet-s", self.group in LARGE
         reach = {} if large else {"max_disparity": 64}
         distill = {"teacher": self.teacher, "losses": self.imitated, **self.options} if self.imitated else None
         return {
@@ -117,10 +121,9 @@ RUNS_BY_NAME = {
         {"spread": 2.0},
     ),
     "full": Run("plummet-s", "no teacher", TRUTH),
-    "full-distribution": Run("plummet-s", "distribution", TRUTH, [DISTRIBUTION]),
+    "full-all": Run("plummet-s", "target, distribution, hint", TRUTH, [TARGET, DISTRIBUTION, HINT], "plummet-m"),
     "large": Run("large", "no teacher", TRUTH),
     "large-all": Run("large", "target, distribution, hint", TRUTH, [TARGET, DISTRIBUTION, HINT]),
-    "full-hint": Run("plummet-s", "distribution, hint", TRUTH, [DISTRIBUTION, HINT]),
 }
 
 
@@ -154,7 +157,7 @@ def measure(name: str, seed: int, data: str | None) -> None:
         return
     path = leadline.train(check_recipe(RUNS_BY_NAME[name].recipe(f"{name}-{seed}", seed)), folder)
     real: dict[str, Any] = {"real_epe_px": None, "real_d1_percent": None}
-    if data is not None and RUNS_BY_NAME[name].group == "large":  # others have less range than real pairs
+    if data is not None and RUNS_BY_NAME[name].group in LARGE:  # others have less range than real pairs
         predictor = leadline.load(path)
         rows = [errors(predictor, sample) for sample in leadline.open_data(data)]
         real = {key: round(fmean(row[key] for row in rows), 4) for key in real}
@@ -181,6 +184,7 @@ def curve(log: Path) -> list[dict[str, float]]:
 
 
 def write_csv() -> None:
+    """What was measured here, and what the table has besides."""
     rows = []
     for name, run in RUNS_BY_NAME.items():
         for kept in sorted(RUNS.glob(f"{name}-[0-9]*/measured.json")):
@@ -193,6 +197,9 @@ def write_csv() -> None:
                 real = {key: content[key] if last else "" for key in ("real_epe_px", "real_d1_percent")}
                 labels = {"group": run.group, "imitated": run.label, "seed": int(seed)}
                 rows.append({**labels, **point, **real, **content["machine"]})
+    made = {(row["group"], row["imitated"], str(row["seed"])) for row in rows}
+    known = [row for values in read_csv().values() for row in values]
+    rows = [row for row in known if (row["group"], row["imitated"], row["seed"]) not in made] + rows
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -203,6 +210,8 @@ def write_csv() -> None:
 def read_csv() -> dict[tuple[str, str], list[dict[str, str]]]:
     """The rows by group and label."""
     found: dict[tuple[str, str], list[dict[str, str]]] = {}
+    if not CSV.is_file():
+        return found
     with CSV.open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
             found.setdefault((row["group"], row["imitated"]), []).append(row)
@@ -213,7 +222,7 @@ TITLES = {
     "large": "half-width plummet-s, crops of 128×256",
     "truth": "half-width plummet-s, crops of 64×128",
     "no truth": "the same, truth not looked at",
-    "plummet-s": "plummet-s, crops of 64×128",
+    "plummet-s": "plummet-s, crops of 128×256",
 }
 
 

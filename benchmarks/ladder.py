@@ -254,9 +254,10 @@ def fill_table() -> None:
 def table(rows: list[dict[str, str]]) -> list[str]:
     """One line per rung: its accuracy and size in PyTorch, and the latency in each runtime ."""
     runtimes = list(dict.fromkeys(row["runtime"] for row in rows))
-    accuracy = [key for key in rows[0] if key.startswith(("D1", "EPE"))]
-    head = ["rung", "parameters", "GMAC", "checkpoint MB", "procedural EPE px", *accuracy]
-    head += [f"{runtime} ms · {accuracy[0]}" if accuracy else f"{runtime} ms" for runtime in runtimes]
+    accuracy = [key for key in rows[0] if key in ("epe_px", "d1_percent")]
+    labels = {"epe_px": "EPE px", "d1_percent": "D1 %"}
+    head = ["rung", "parameters", "GMAC", "checkpoint MB", "procedural EPE px", *(labels[key] for key in accuracy)]
+    head += [f"{runtime} ms · {labels[accuracy[0]]}" if accuracy else f"{runtime} ms" for runtime in runtimes]
     lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
     for rung in dict.fromkeys(row["rung"] for row in rows):
         of_rung = {row["runtime"]: row for row in rows if row["rung"] == rung}

@@ -4,9 +4,9 @@
 
 Every model × {float, static int8 symmetric and asymmetric, dynamic int8, QAT int8, W4A8, W4A4, 1 bit} is made, and its
 EPE and D1 measured on real and on procedural pairs, and its bytes on disk. With --latency every variant is exported to
-ONNX and TFLite as well and timed there, in turns. Rows are written as they are done, and what stands in the table
-already is not made again: the same command goes on after an interruption. A model without weights is left out.
-Writes benchmarks/results/quantization.csv.
+ONNX, OpenVINO and TFLite as well, unless that was done before, and timed there, in turns. Rows are written as they are
+done, and what stands in the table already is not made again: the same command goes on after an interruption. A model
+without weights is left out. Writes benchmarks/results/quantization.csv.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import leadline
+from leadline.artifacts.artifact import Artifact, is_artifact, load_artifact
 from leadline.cli.options import parse_size
 from leadline.compress import quantize
 from leadline.errors import UserError
 from leadline.files import write_whole
 from leadline.machine import describe_machine, one_line
+from leadline.models import Network
 from leadline.predict import NetworkPredictor
 from leadline.zoo import find_checkpoint
 
@@ -35,7 +37,7 @@ BEGIN, END = (
 )
 CSV = ROOT / "benchmarks" / "results" / "quantization.csv"
 PROCEDURAL = "procedural:8,seed=92000000,size=256x512"  # scenes that nothing else sees
-RUNTIMES = ("onnx", "tflite")
+RUNTIMES = ("onnx", "openvino", "tflite")
 
 VARIANTS: dict[str, dict[str, Any] | None] = {
     "float": None,
@@ -84,7 +86,7 @@ def main() -> None:
                 print(key, file=sys.stderr, flush=True)
                 rows[key] = measure(network, model, variant, options)
                 write(rows)
-            if options.latency and not rows[key].get("onnx_ms"):
+            if options.latency and not all(rows[key].get(f"{runtime}_ms") for runtime in RUNTIMES):
                 rows[key] |= latencies(checkpoint(model, variant, options), options)
                 write(rows)
     shown = table(rows)
@@ -118,6 +120,8 @@ def measure(network: Any, model: str, variant: str, options: argparse.Namespace)
         leadline.save(quantize(network, **how, **training), path)
     predictor = leadline.load(path, "cpu")
     assert isinstance(predictor, NetworkPredictor)
+    if how is None:  # shipped weights may be stored in half
+        path = leadline.save(network, options.work / f"{slug(model)}-float32.safetensors")
     row: dict[str, Any] = {
         "model": model, "variant": variant, "steps": options.steps if is_trained(variant) else 0,
         "bytes": path.stat().st_size,
@@ -153,7 +157,7 @@ def recipe(bits: int, options: argparse.Namespace) -> dict[str, Any]:
         "precision": "bf16",
         "ema": 0.99,
         "clip": 1.0,
-        "threads": options.threads,
+        "threads": 1,
         "workers": 1,
         "checkpoint": {"every": 50},
         "log": {"every": 20, "images_every": 0},
@@ -167,7 +171,7 @@ def latencies(path: Path, options: argparse.Namespace) -> dict[str, Any]:
     folders = {}
     for runtime in RUNTIMES:
         try:
-            artifact = leadline.export(network, runtime, options.work / path.stem, size)
+            artifact = exported(network, runtime, options.work / path.stem, size)
         except UserError as error:
             found |= {f"{runtime}_ms": "–", f"{runtime}_bytes": "", f"{runtime}_status": str(error)[:120]}
             continue
@@ -182,6 +186,15 @@ def latencies(path: Path, options: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
+def exported(network: Network, runtime: str, folder: Path, size: tuple[int, int]) -> Artifact:
+    """The network in a runtime, from an earlier call if it is of this size and was verified."""
+    if is_artifact(folder / runtime):
+        artifact = load_artifact(folder / runtime)
+        if tuple(artifact.manifest.size or ()) == size and artifact.manifest.verification.get("status"):
+            return artifact
+    return leadline.export(network, runtime, folder, size)
+
+
 def read() -> dict[str, dict[str, Any]]:
     if not CSV.is_file():
         return {}
@@ -193,8 +206,10 @@ def read() -> dict[str, dict[str, Any]]:
 
 def write(rows: dict[str, dict[str, Any]]) -> None:
     machine = describe_machine()
+    columns = [name for name in next(iter(rows.values())) if not name.startswith(RUNTIMES)]
+    columns += [f"{runtime}_{what}" for runtime in RUNTIMES for what in ("ms", "bytes", "status")]
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, [*next(iter(rows.values())), *machine], lineterminator="\n")
+    writer = csv.DictWriter(text, [*columns, *machine], lineterminator="\n", restval="")
     writer.writeheader()
     writer.writerows(row | machine for row in rows.values())
     write_whole(CSV, text.getvalue().encode())
@@ -204,8 +219,8 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
     """The table as the page shows it; losses are relative to the model's float row."""
     lines = [
         "| model | variant | steps | kB | smaller | EPE real | loss | D1 real | EPE procedural | loss "
-        "| ONNX ms | TFLite ms |",
-        "| --- | --- |" + " ---: |" * 10,
+        "| ONNX ms | OpenVINO ms | TFLite ms |",
+        "| --- | --- |" + " ---: |" * 11,
     ]
     for row in rows.values():
         base = rows.get(f"{row['model']}/float/0", row)
@@ -214,7 +229,7 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
             f"| {row['model']} | {row['variant']} | {row['steps']} | {int(row['bytes']) / 1e3:.0f} | "
             f"{int(base['bytes']) / int(row['bytes']):.1f} × | {float(row['real_epe_px']):.3f} | {losses[0]} | "
             f"{float(row['real_d1_percent']):.2f} | {float(row['procedural_epe_px']):.3f} | {losses[1]} | "
-            f"{row.get('onnx_ms') or ''} | {row.get('tflite_ms') or ''} |"
+            f"{row.get('onnx_ms') or ''} | {row.get('openvino_ms') or ''} | {row.get('tflite_ms') or ''} |"
         )
     return "\n".join([*lines, "", f"Measured on: {one_line(describe_machine())}."])
 

@@ -26,20 +26,26 @@ FORMAT = 1
 _KEYS = {"task": str, "network": str, "config": dict, "surgeries": list, "provenance": dict}  # besides the version
 
 
-def save(network: Network, path: str | os.PathLike, provenance: dict[str, Any] | None = None) -> Path:
+def save(
+    network: Network, path: str | os.PathLike, provenance: dict[str, Any] | None = None, *, half: bool = False
+) -> Path:
     """Writes `network` as a checkpoint, whole or not at all.
 
     Args:
         network: made by `leadline.create` (or loaded), so that it has a name.
         path: ends in .safetensors.
         provenance: JSON-able facts about where the weights come from (recipe, seed, data, metrics).
+        half: store the layers' weights in float16, for a file of half the size; loaded, they are float32 again.
+            BatchNorm and biases keep their bits.
 
     Raises:
-        UserError: the path cannot be written or does not end in .safetensors.
+        UserError: the path cannot be written or does not end in .safetensors; or `half` of a compressed network.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
         raise UserError(f"{path}: a checkpoint's name ends in .safetensors")
+    if half and getattr(network, "surgeries", []):
+        raise UserError(f"{path}: a compressed network has a form of its own on disk: leave half out")
     about = {
         "format": FORMAT,
         "version": __version__,
@@ -50,6 +56,8 @@ def save(network: Network, path: str | os.PathLike, provenance: dict[str, Any] |
         "provenance": provenance if provenance is not None else getattr(network, "provenance", {}),
     }
     tensors = pack(network, {key: value.detach().cpu() for key, value in network.state_dict().items()})
+    if half:
+        tensors = {key: value.half() if value.ndim > 1 else value for key, value in tensors.items()}
     tensors = {key: value.contiguous() for key, value in tensors.items()}
     write_whole(path, save_tensors(tensors, {"leadline": json.dumps(about)}))
     return path

@@ -61,6 +61,16 @@ def test_inspect_counts_what_the_network_has(model):
     assert sum(row["parameters"] for row in rows) == weights  # BatchNorm behind each, so no bias
 
 
+def test_a_quantised_checkpoint_is_inspected_and_benchmarked(model, tmp_path):
+    small = tmp_path / "small.safetensors"
+    assert run("compress", "quantize", model, "-o", small, "--data", DATA).exit_code == 0
+    done = run("inspect", small, "--size", "64x96", "--json")
+    assert done.exit_code == 0, done.output
+    assert 8 in {row["bits"] for row in json.loads(done.output)}
+    done = run("benchmark", small, "--size", "64x96", "--rounds", "1")
+    assert done.exit_code == 0, done.output
+
+
 def test_inspect_sensitivity_writes_table_and_picture(model, tmp_path):
     table, picture = tmp_path / "s.csv", tmp_path / "s.png"
     done = run(

@@ -100,6 +100,21 @@ def test_every_tensor_is_within_a_step_in_onnx_runtime(tmp_path):
         assert (steps > 0.5).mean() < 0.01, name
 
 
+def test_openvino_computes_convolutions_in_integers(tmp_path):
+    openvino = pytest.importorskip("openvino")
+    pytest.importorskip("onnx")
+    network = make(outputs="all")
+    artifact = export(network, "openvino", tmp_path, SIZE, verify_on=DATA)
+    assert artifact.verified, artifact.manifest.verification
+    assert artifact.manifest.precision == "int8"
+    compiled = openvino.Core().compile_model(str(artifact.folder / "model.xml"), "CPU", {"PERF_COUNT": True})
+    request = compiled.create_infer_request()
+    request.infer([np.zeros((1, 3, *SIZE), np.float32)] * 2)
+    kernels = [row.exec_type for row in request.get_profiling_info() if row.node_type == "Convolution"]
+    in_integers = [kernel for kernel in kernels if kernel.endswith("I8")]
+    assert len(in_integers) >= 0.9 * len(quantized_layers(network))  # it may leave one that sees the image in float
+
+
 @pytest.mark.slow
 def test_scales_that_were_trained_go_to_tflite(tmp_path):
     pytest.importorskip("litert_torch")
@@ -138,7 +153,8 @@ def test_tflite_has_our_scales_and_integers(bits, tmp_path):
 @pytest.mark.parametrize(
     ("options", "target", "told"),
     [
-        ({}, "openvino", "takes no quantised network"),
+        ({"bits": 4}, "openvino", "less than 8 bits"),
+        ({}, "openvino-float16", "export the quantised network to openvino"),
         ({}, "caffe", "takes no quantised network"),
         ({}, "tflite-int8", "export the quantised network to tflite"),
         ({"bits": 1}, "tflite", "no convolution of 1 bit"),

@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from leadline.compress.flow import LAYERS
 from leadline.compress.sensitivities import stage_of
 from leadline.models import Network
+from leadline.models.counting import countable
 from leadline.nn.quantize.binary import BinaryConv2d
 from leadline.nn.quantize.layers import QuantizedLayer
 from leadline.predict.predictor import VIEWS
@@ -37,7 +38,7 @@ def layer_table(network: Network, size: tuple[int, int]) -> list[LayerRow]:
     Args:
         size: (h, w) px, one that the network accepts.
     """
-    network = network.eval()
+    network = countable(network)
     found: dict[str, list] = {}
     hooks = []
     counter = FlopCounterMode(display=False)

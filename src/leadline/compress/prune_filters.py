@@ -17,6 +17,7 @@ from leadline.compress.examples import gradients_of, read_samples
 from leadline.errors import UserError, unknown_name
 from leadline.evaluation.runner import Samples
 from leadline.models import Network
+from leadline.models.counting import countable
 from leadline.predict.predictor import VIEWS
 from leadline.surgeries import prune_channels, with_plain_weights
 
@@ -225,7 +226,7 @@ def _search(cost: Callable[[float], float], target: float) -> float:
 def count_macs(network: Network, size: tuple[int, int] = (128, 256)) -> int:
     """Multiply-accumulates of the convolutions and matrix products for images of this size, padded as need be."""
     images = [torch.zeros(1, 3, *network.padded_size(*size)) for _ in VIEWS[network.task]]
-    plain = with_plain_weights(network).cpu().eval()  # the counter cannot look into parametrisations
+    plain = countable(with_plain_weights(network)).cpu()  # the counter cannot look into parametrisations
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         plain(*images)
     return counter.get_total_flops() // 2

@@ -8,7 +8,7 @@ from leadline.errors import UserError
 from leadline.models.network import Network
 from leadline.surgeries.quantize import KIND, binary_layers, quantized_layers
 
-TAKING = ("onnx", "tflite")  # targets that keep the integers
+TAKING = ("onnx", "openvino", "tflite")  # targets that keep the integers
 
 
 def is_quantized(network: Network) -> bool:
@@ -50,14 +50,18 @@ def check_target(network: Network, target: str) -> None:
     if not is_quantized(network):
         return
     if target not in TAKING:
-        if target.startswith("tflite"):
-            raise UserError(f"{target}: is for float networks: export the quantised network to tflite")
+        if target.partition("-")[0] in TAKING:
+            raise UserError(
+                f"{target}: is for float networks: export the quantised network to {target.partition('-')[0]}"
+            )
         raise UserError(
             f"{target}: takes no quantised network: its integers would become floats again; export to "
-            f"{' or '.join(TAKING)}, or the float network that it was made of"
+            f"{', '.join(TAKING[:-1])} or {TAKING[-1]}, or the float network that it was made of"
         )
     if target == "tflite":
         _check_tflite(network)
+    if target == "openvino" and precision(network) in ("int4", "int1"):
+        raise UserError("openvino: layers of less than 8 bits would be computed in float there: export to onnx")
 
 
 def _check_tflite(network: Network) -> None:

@@ -118,9 +118,10 @@ def _gmac(predictor: Any, size: tuple[int, int]) -> float:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
+    from leadline.models.counting import countable
     from leadline.surgeries import with_plain_weights
 
-    network = with_plain_weights(predictor.network).eval()  # the counter cannot look into parametrisations
+    network = countable(with_plain_weights(predictor.network))  # the counter cannot look into parametrisations
     image = torch.zeros(1, 3, *predictor.network.padded_size(*size), device=predictor.device)
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         network(*[image] * len(VIEWS[predictor.task]))  # a time is at its default

@@ -266,7 +266,7 @@ def plummet_s(**config) -> Plummet:
 def plummet_m(**config) -> Plummet:
     """The medium one: wider and deeper."""
     wide = {
-        "stem": 24, "quarter": 48, "eighth": 80, "matching": 48, "coarse_groups": 16,
+        "stem": 24, "quarter": 48, "eighth": 96, "matching": 48, "coarse_groups": 16,
         "hidden_quarter": 64, "hidden_eighth": 96, "hidden_sixteenth": 160, "depth": 2,
     }  # fmt: skip
     return Plummet(PlummetConfig(**{**wide, **config}))

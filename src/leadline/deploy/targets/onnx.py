@@ -27,12 +27,7 @@ FILE = "model.onnx"
 
 def convert(network: Network, folder: Path, request: Request) -> Made:
     """Writes model.onnx: one file, weights inside, with the task, units and size rule in its metadata."""
-    program = to_onnx(network, request)
-    need("onnx", "onnx")
-    model = program.model_proto
-    _forget_source(model)
-    if is_quantized(network):
-        tidy(model, network)
+    model = to_model(network, request)
     for key, value in _metadata(network).items():
         entry = model.metadata_props.add()
         entry.key, entry.value = key, value
@@ -44,6 +39,16 @@ def convert(network: Network, folder: Path, request: Request) -> Made:
             "nodes": str(len(model.graph.node)),
         }
     )
+
+
+def to_model(network: Network, request: Request) -> Any:
+    """The network as an ONNX ModelProto, quantised layers with their integers. Raises UserError as `to_onnx`."""
+    need("onnx", "onnx")
+    model = to_onnx(network, request).model_proto
+    _forget_source(model)
+    if is_quantized(network):
+        tidy(model, network)
+    return model
 
 
 def _forget_source(model: Any) -> None:

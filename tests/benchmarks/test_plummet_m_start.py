@@ -1,0 +1,48 @@
+"""What plummet-m begins with computes what the small network computes."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import leadline
+from leadline.data.procedural import render_stereo
+from leadline.models.plummet import Plummet
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def grow(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    import plummet_m_start
+
+    monkeypatch.setattr(plummet_m_start, "SCENES", 2)
+    monkeypatch.setattr(plummet_m_start, "SIZE", (96, 256))
+    yield plummet_m_start.grow
+    sys.modules.pop("plummet_m_start")
+
+
+@torch.no_grad()
+def test_the_wide_network_begins_as_the_small_one(grow):
+    torch.manual_seed(0)
+    wide, small = leadline.create("plummet-m").eval(), leadline.load("plummet-s").network.eval()
+    assert isinstance(wide, Plummet)
+    grow(wide, small)
+    pair = render_stereo(5, [0], (96, 256))
+    found, expected = wide(pair.left, pair.right), small(pair.left, pair.right)
+    assert (found - expected).abs().mean() < 0.15  # of the channels matched at 1/4, the new ones are heard softly
+    features = wide.encoder(wide.normalize(pair.left))
+    for ours, theirs in zip(features[:3], small.encoder(small.normalize(pair.left))[:3], strict=True):
+        torch.testing.assert_close(ours[:, : theirs.shape[1]], theirs, atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_the_new_channels_are_not_silent(grow):
+    torch.manual_seed(0)
+    wide, small = leadline.create("plummet-m").eval(), leadline.load("plummet-s").network.eval()
+    grow(wide, small)
+    pair = render_stereo(5, [0], (96, 256))
+    for ours, theirs in zip(wide.encoder(pair.left), small.encoder(pair.left), strict=True):
+        assert ours[:, theirs.shape[1] :].std() > 0.01
