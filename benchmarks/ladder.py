@@ -112,6 +112,7 @@ def prune_channels(options: argparse.Namespace, before: Path, path: Path) -> Non
         criterion="bn-scale",
         runtime=options.runtime,
         threads=options.threads,
+        round_to=8,  # whole vectors, which every runtime's kernels are written for
         **how,
     )
     checkpoint.save(network, path, {"made_from": before.name, "pruned_to": how})

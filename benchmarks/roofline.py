@@ -37,6 +37,7 @@ from leadline.deploy.fold import fold_batchnorm
 from leadline.files import write_whole
 from leadline.machine import describe_machine, one_line, pin_threads
 from leadline.models import Network
+from leadline.nn.forms import few_operations
 from leadline.predict.predictor import VIEWS
 from leadline.zoo import WEIGHTS
 
@@ -132,7 +133,8 @@ class Ledger(fx.Interpreter):
 @torch.no_grad()
 def ledger(network: Network, size: tuple[int, int]) -> list[Operation]:
     images = tuple(torch.rand(1, 3, *size) for _ in VIEWS[network.task])
-    book = Ledger(fold_batchnorm(network, images))
+    with few_operations():
+        book = Ledger(fold_batchnorm(network, images))
     book.run(*images)
     return book.operations
 
@@ -183,16 +185,24 @@ def runtime_ms(
         for target in TARGETS:
             if export_apart(saved, target, folder, size):
                 models[f"{folder}/{target}"] = target
+        quantized = f"{folder}/int8.safetensors"
+        if apart("compress", "quantize", saved, "--bits", "8", "-o", quantized) and export_apart(
+            quantized, "openvino", f"{folder}/int8", size
+        ):
+            models[f"{folder}/int8/openvino"] = "openvino, int8"
         found = leadline.benchmark(list(models), size=size, threads=threads, rounds=rounds)
     return {models[row.model]: row.median_ms for row in found.rows}
 
 
 def export_apart(checkpoint: str, target: str, folder: str, size: tuple[int, int]) -> bool:
-    """Exports in a process of its own, as converters keep gigabytes; says whether that worked."""
-    command = ["export", checkpoint, "--to", target, "--size", f"{size[0]}x{size[1]}", "--no-verify", "-o", folder]
+    return apart("export", checkpoint, "--to", target, "--size", f"{size[0]}x{size[1]}", "--no-verify", "-o", folder)
+
+
+def apart(*command: str) -> bool:
+    """A command of leadline in a process of its own, as converters keep gigabytes; whether that worked."""
     done = subprocess.run([sys.executable, "-m", "leadline", *command], capture_output=True, text=True)
     if done.returncode:
-        print(f"left out: {target}: {(done.stderr.splitlines() or ['killed'])[-1]}")
+        print(f"left out: {' '.join(command)}: {(done.stderr.splitlines() or ['killed'])[-1]}")
     return done.returncode == 0
 
 

@@ -12,11 +12,12 @@ from torch.nn import functional
 from training import tiny
 
 from leadline.checkpoint import load_network, save
-from leadline.compress import prune, share
+from leadline.compress import prune, quantize, share
 from leadline.compress.kmeans import kmeans
 from leadline.compress.sharing import describe, entropy, huffman
 from leadline.deploy import export
 from leadline.errors import UserError
+from leadline.surgeries.quantize import quantized_layers
 from leadline.surgeries.share import pack_bits, shared_layers, unpack_bits
 from leadline.training.recipe import check_recipe
 
@@ -165,6 +166,42 @@ def test_prune_share_export(tmp_path) -> None:
     artifact = export(again, "onnx", tmp_path, (48, 64), verify_on="procedural:1,seed=3,size=48x64")
     assert artifact.manifest.verification["mean_difference"] < 1e-3
     assert [record["kind"] for record in artifact.manifest.network["surgeries"]] == [r["kind"] for r in again.surgeries]
+
+
+@pytest.mark.parametrize("codebooks", [False, True])
+@pytest.mark.parametrize("bits", [8, 4])
+def test_pruned_and_shared_weights_are_quantised_and_what_was_pruned_stays_zero(
+    codebooks: bool, bits: int, tmp_path
+) -> None:
+    pruned = prune(prune(small_plummet(), amount=0.3, scope="layer"), granularity="weight", amount=0.6)
+    pruned = share(pruned, clusters=16) if codebooks else pruned
+    made = quantize(pruned, bits=bits, data="procedural:1,seed=3,size=48x64")
+    layers = quantized_layers(made)
+    assert set(layers) == set(quantized_layers(quantize(small_plummet(), data="procedural:1,seed=3,size=48x64")))
+    again = load_network(save(made, tmp_path / "made.safetensors"))
+    assert [record["kind"] for record in again.surgeries[-2:]] == ["share" if codebooks else "prune-mask", "quantize"]
+    with torch.no_grad():
+        expected, float_one = made(*pair()), pruned.eval()(*pair())
+    assert torch.equal(again.eval()(*pair()), expected)
+    assert 0 < (expected - float_one).abs().mean() < (0.5 if bits == 8 else 5)
+    for name in layers:
+        zeros = pruned.get_submodule(name).weight == 0
+        codes = quantized_layers(again)[name].weight_codes()
+        assert (codes[zeros] == 0).all(), name
+    assert sum(int((pruned.get_submodule(name).weight == 0).sum()) for name in layers) > 5000
+
+
+def test_zeros_stay_in_quantisation_aware_training(tmp_path) -> None:
+    torch.manual_seed(0)
+    network = tiny.Tiny(tiny.TinyConfig(width=8))
+    network.name = "tiny"
+    pruned = prune(network.eval(), granularity="weight", amount=0.5)
+    recipe = tiny.recipe(steps=4)
+    made = quantize(pruned, mode="qat", finetune=recipe, folder=tmp_path / "run", data="procedural:1,seed=3,size=48x64")
+    start = quantized_layers(load_network(tmp_path / "run" / "start.safetensors"))
+    for name, layer in quantized_layers(made).items():
+        assert (layer.weight[pruned.get_submodule(name).weight == 0] == 0).all(), name
+        assert not torch.equal(layer.weight, start[name].weight), name
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from leadline.artifacts import ArtifactPredictor, Manifest, load_artifact
 from leadline.deploy import Tolerance, export
 from leadline.predict import NetworkPredictor
 
+onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 PAIRS = "procedural:2,seed=5,size=48x96"
 
@@ -98,6 +99,17 @@ def test_free_size(network, tmp_path):
         pair = noise_pair(*size, dtype=np.uint16)
         expected = NetworkPredictor(network, "cpu").predict(*pair)
         np.testing.assert_allclose(artifact.predictor(threads=1).predict(*pair), expected, atol=1e-2)
+
+
+def test_few_operations_for_compilers_of_small_chips(network, tmp_path):
+    kinds = {}
+    for few in (False, True):
+        artifact = export(network, "onnx", tmp_path / str(few), (32, 64), few_operations=few)
+        assert artifact.verified
+        kinds[few] = {node.op_type for node in onnx.load(artifact.folder / "model.onnx").graph.node}
+    assert "MatMul" in kinds[False]
+    assert not {"MatMul", "Gemm", "ReduceMax"} & kinds[True]
+    assert artifact.manifest.made_with["operations"] == "few"
 
 
 def test_an_artifact_is_evaluated_like_any_model(network, exported):

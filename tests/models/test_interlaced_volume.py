@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from leadline.models import _interlaced_volume
-from leadline.models._interlaced_volume import interlaced_volume
+from leadline.models._interlaced_volume import as_called, interlaced_volume
 from leadline.models.mobilestereonet import MobileStereoNet2D, MobileStereoNet2DConfig
 
 
@@ -54,6 +54,20 @@ def test_equals_the_loop_however_many_planes_are_computed_together(parts, planes
         expected = loop_volume(left, right, 12, *parts)
     assert expected.std() > 0.1  # or nothing is compared
     torch.testing.assert_close(volume, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_stages_that_are_called_equal_the_loop(parts):
+    stages = copy.deepcopy(parts[0])
+    calls = []
+    for index in (3, 6):
+        as_called(stages, index)
+        stages[index].register_forward_hook(lambda module, *_: calls.append(module))
+    left, right = views()
+    with torch.no_grad():
+        volume = interlaced_volume(left, right, 12, stages, parts[1])
+        expected = loop_volume(left, right, 12, *parts)
+    torch.testing.assert_close(volume, expected, atol=1e-5, rtol=1e-5)
+    assert set(calls) == {stages[3], stages[6]}
 
 
 def test_the_form_that_is_exported_equals_the_loop(parts):

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from shared import shared_parity
 
+from leadline.nn.forms import few_operations
 from leadline.nn.regression import local_soft_argmin, soft_argmin, upsampled_soft_argmin
 
 
@@ -57,6 +58,14 @@ def test_local_soft_argmin_stays_on_the_higher_of_two_peaks():
     expected = 4 * (10 * math.e + 11) / (math.e + 1)
     assert local_soft_argmin(scores, 4.0).item() == pytest.approx(expected, abs=0.05)
     assert soft_argmin(scores, 4.0).item() > expected + 20
+
+
+def test_both_forms_of_local_soft_argmin_are_the_same():
+    scores = 10 * torch.randn(2, 24, 4, 6)
+    with few_operations():
+        expected = local_soft_argmin(scores, 4.0)
+    torch.testing.assert_close(local_soft_argmin(scores, 4.0), expected)
+    torch.testing.assert_close(local_soft_argmin(scores + 1e3, 4.0), expected, atol=2e-2, rtol=0)  # no overflow
 
 
 def test_local_soft_argmin_is_the_mean_where_there_is_one_peak():

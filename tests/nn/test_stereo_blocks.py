@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 from leadline.nn.convex_upsample import convex_upsample
 from leadline.nn.correlation import correlation_volume
+from leadline.nn.forms import few_operations
 from leadline.nn.plane_conv import PlaneConv
 
 
@@ -19,6 +20,17 @@ def test_correlation_is_the_mean_product_at_each_shift(groups):
             for x in range(11):
                 expected = (left[:, g::groups, :, x] * right[:, g::groups, :, x - d]).mean(1) if x >= d else 0.0
                 torch.testing.assert_close(volume[:, d * groups + g, :, x], torch.zeros(2, 3) + expected)
+
+
+@pytest.mark.parametrize(("planes", "width"), [(5, 11), (24, 100), (48, 96), (20, 7), (1, 33)])
+def test_both_forms_of_a_correlation_are_the_mean_product(planes, width):
+    left, right = torch.randn(2, 6, 3, width), torch.randn(2, 6, 3, width)
+    expected = torch.zeros(2, planes, 3, width)
+    for d in range(min(planes, width)):
+        expected[:, d, :, d:] = (left[..., d:] * right[..., : width - d]).mean(1)
+    torch.testing.assert_close(correlation_volume(left, right, planes), expected)
+    with few_operations():
+        torch.testing.assert_close(correlation_volume(left, right, planes), expected)
 
 
 @pytest.mark.parametrize("groups", [1, 3])

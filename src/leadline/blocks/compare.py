@@ -18,13 +18,13 @@ from typing import Any
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from leadline.checkpoint import load_network
 from leadline.errors import UserError, unknown_name
 from leadline.evaluation import evaluate
 from leadline.files import write_whole
 from leadline.models import Network, create
+from leadline.models.counting import counted
 from leadline.nn.units.parts import KINDS
 from leadline.predict.network import NetworkPredictor
 from leadline.training.fit import train
@@ -140,10 +140,9 @@ def _counted(config: tuple[tuple[str, Any], ...]) -> float:
     image = torch.zeros(1, 3, *TIMED)
     with (
         warnings.catch_warnings(action="ignore"),  # of other hardware, where a backend is switched off
-        torch.no_grad(),
         sdpa_kernel(SDPBackend.MATH),
         torch.backends.mkldnn.flags(enabled=False),  # its LSTM is one operator that the counter does not know
-        FlopCounterMode(display=False) as counter,
+        counted() as counter,
     ):
         network(image, image)
     return counter.get_total_flops() / 2

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @click.option("--check", is_flag=True, help="Only say what would not go to which target; MODEL may be untrained.")
 @click.option("--size", metavar="HxW", help="Size of the images that the model takes [384x1248].")
 @click.option("--dynamic", is_flag=True, help="Leave height and width free (onnx, openvino).")
+@click.option("--few-operations", is_flag=True, help="For compilers of small chips: no matrix products, no flips.")
 @click.option("--verify", "data", metavar="FORMAT:PATH", help="Pairs to prove it on [three rendered scenes].")
 @click.option("--no-verify", is_flag=True, help="Do not run the result; its manifest then says so.")
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Of the runtime and of PyTorch, when timed.")
@@ -34,6 +35,7 @@ def command(
     check: bool,
     size: str | None,
     dynamic: bool,
+    few_operations: bool,
     data: str | None,
     no_verify: bool,
     threads: int | None,
@@ -56,8 +58,8 @@ def command(
         raise UserError("--size and --dynamic exclude each other: give one of them")
     if output is None and not check:
         raise UserError("no place to write to: give -o DIR, or --check to see first what would go")
-    if check and (dynamic or data or no_verify or output):
-        raise UserError("--check writes nothing: leave out -o, --dynamic, --verify and --no-verify")
+    if check and (dynamic or few_operations or data or no_verify or output):
+        raise UserError("--check writes nothing: leave out -o, --dynamic, --few-operations, --verify and --no-verify")
     pixels = parse_size(size) if size else None
 
     from leadline.deploy import TARGETS, export
@@ -78,7 +80,7 @@ def command(
         try:
             artifacts.append(
                 export(
-                    network, target, output, pixels, dynamic=dynamic, threads=threads,
+                    network, target, output, pixels, dynamic=dynamic, few_operations=few_operations, threads=threads,
                     verify_on=None if no_verify else data or "procedural",
                 )
             )  # fmt: skip

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from leadline.compress.flow import LAYERS
 from leadline.compress.sensitivities import stage_of
 from leadline.models import Network
-from leadline.models.counting import countable
+from leadline.models.counting import countable, counted
 from leadline.nn.quantize.binary import BinaryConv2d
 from leadline.nn.quantize.layers import QuantizedLayer
 from leadline.predict.predictor import VIEWS
@@ -31,7 +30,6 @@ class LayerRow:
     bytes: int  # of the weights as stored
 
 
-@torch.inference_mode()
 def layer_table(network: Network, size: tuple[int, int]) -> list[LayerRow]:
     """The convolutions and linear layers that a prediction uses, in the order in which they are called.
 
@@ -40,26 +38,21 @@ def layer_table(network: Network, size: tuple[int, int]) -> list[LayerRow]:
     """
     network = countable(network)
     found: dict[str, list] = {}
-    hooks = []
-    counter = FlopCounterMode(display=False)
-    for name, module in network.named_modules():
-        if isinstance(module, LAYERS):
+    with counted() as counter:
+        for name, module in network.named_modules():
+            if isinstance(module, LAYERS):
 
-            def before(_: nn.Module, __, name: str = name) -> None:
-                found.setdefault(name, [0, None, 0])[2] = counter.get_total_flops()
+                def before(_: nn.Module, __, name: str = name) -> None:
+                    found.setdefault(name, [0, None, 0])[2] = counter.get_total_flops()
 
-            def after(_: nn.Module, __, out: torch.Tensor, name: str = name) -> None:
-                row = found[name]
-                row[0] += (counter.get_total_flops() - row[2]) // 2
-                row[1] = tuple(out.shape[1:])
+                def after(_: nn.Module, __, out: torch.Tensor, name: str = name) -> None:
+                    row = found[name]
+                    row[0] += (counter.get_total_flops() - row[2]) // 2
+                    row[1] = tuple(out.shape[1:])
 
-            hooks += [module.register_forward_pre_hook(before), module.register_forward_hook(after)]
-    try:
-        with counter:
-            network(*(torch.zeros(1, 3, *size) for _ in VIEWS[network.task]))
-    finally:
-        for hook in hooks:
-            hook.remove()
+                module.register_forward_pre_hook(before)
+                module.register_forward_hook(after)
+        network(*(torch.zeros(1, 3, *size) for _ in VIEWS[network.task]))
     return [_row(name, network.get_submodule(name), macs, shape) for name, (macs, shape, _) in found.items()]
 
 

@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils.flop_counter import FlopCounterMode
 
 from leadline.compress.choice import choose_layers
 from leadline.compress.coupling import ChannelSet, Piece, find_sets, remove, weight_of
@@ -17,7 +16,7 @@ from leadline.compress.examples import gradients_of, read_samples
 from leadline.errors import UserError, unknown_name
 from leadline.evaluation.runner import Samples
 from leadline.models import Network
-from leadline.models.counting import countable
+from leadline.models.counting import countable, counted
 from leadline.predict.predictor import VIEWS
 from leadline.surgeries import prune_channels, with_plain_weights
 
@@ -227,6 +226,6 @@ def count_macs(network: Network, size: tuple[int, int] = (128, 256)) -> int:
     """Multiply-accumulates of the convolutions and matrix products for images of this size, padded as need be."""
     images = [torch.zeros(1, 3, *network.padded_size(*size)) for _ in VIEWS[network.task]]
     plain = countable(with_plain_weights(network)).cpu()  # the counter cannot look into parametrisations
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+    with counted() as counter:
         plain(*images)
     return counter.get_total_flops() // 2

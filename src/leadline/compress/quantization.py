@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn.utils.parametrize import type_before_parametrizations
 
 from leadline import checkpoint
 from leadline.compress.calibration import Images, InputStatistics, Ranges, calibration_images, run_watched
@@ -30,6 +31,9 @@ from leadline.models import Network
 from leadline.nn.quantize.affine import scale_and_zero
 from leadline.nn.quantize.layers import CHANNEL, TENSOR, Numbers, QuantizedLayer, quantizable
 from leadline.nn.quantize.observers import OBSERVERS
+from leadline.surgeries import called_layers
+from leadline.surgeries.parametrised import stored_in
+from leadline.surgeries.prune_mask import Mask
 from leadline.surgeries.quantize import (
     KIND,
     binary_layers,
@@ -37,6 +41,7 @@ from leadline.surgeries.quantize import (
     quantize_layers,
     quantized_layers,
 )
+from leadline.surgeries.share import Shared
 
 FLOAT = 32
 OFFERED = (8, 4, 1)
@@ -69,7 +74,8 @@ def quantize(
     """A quantised copy of a trained network.
 
     Args:
-        network: of any task, with its trained weights. It is left as it is.
+        network: of any task, with its trained weights; pruned and shared ones too: what was pruned stays 0, in
+            quantisation-aware training as well, while values that were shared then part. It is left as it is.
         bits: of the weights: 8, 4 or 1; "auto": 8, 4 or float per layer, from measured sensitivities and `budget`; or
             by layer's name (with * and ?), where the last that matches counts and 32 means float.
             With 4 and 1, the layers that see the images or give the prediction get 8.
@@ -106,11 +112,12 @@ def quantize(
     if quantized_layers(network) or binary_layers(network):
         raise UserError(f"{network.name} is quantised already: quantise the float network that it was made of")
     network = copy.deepcopy(network).cpu().eval()
+    called = called_layers.apply(network)
     flow = watch(network)
     names = [name for name in flow.order if quantizable(network.get_submodule(name))]
     per_layer = _bits_per_layer(network, names, flow, bits, skip, budget, data)
     record = _record(network, flow, per_layer, activation_bits, scheme, mode, weights_only, granularity, outputs)
-    network.surgeries = [*getattr(network, "surgeries", []), record]
+    network.surgeries = [*getattr(network, "surgeries", []), *([called] if called else []), record]
     needs_ranges = mode != "dynamic" and not weights_only
     given = scale_zero_point is not None
     compensates = rounding == "compensated" and any(value == 4 for value in per_layer.values())
@@ -197,7 +204,7 @@ def _matching(network: Network, names: list[str], pattern: str) -> list[str]:
 
 
 def _can_be_binary(network: Network, name: str) -> bool:
-    return type(network.get_submodule(name)) is torch.nn.Conv2d
+    return type_before_parametrizations(network.get_submodule(name)) is torch.nn.Conv2d
 
 
 def _record(
@@ -221,6 +228,8 @@ def _record(
             if mode != "dynamic" and inner:
                 made = Numbers(width, symmetric)
         layers[name] = layer_record(weight, given, made)
+        if _is_sparse(network.get_submodule(name)):
+            layers[name]["sparse"] = True
     for name, how in layers.items():
         owner = _owner_of_input(name, layers, flow)
         if owner is not None:
@@ -228,6 +237,11 @@ def _record(
     folded = [list(pair) for pair in flow.folded if pair[0] in layers]
     record = {"kind": KIND, "mode": mode, "layers": layers, "folded": folded}
     return {**record, "binary": binary} if binary else record
+
+
+def _is_sparse(layer: torch.nn.Module) -> bool:
+    shared = stored_in(layer, Shared)
+    return stored_in(layer, Mask) is not None or (isinstance(shared, Shared) and shared.has_zero)
 
 
 def _owner_of_input(name: str, layers: dict[str, Any], flow: Flow) -> str | None:

@@ -34,18 +34,23 @@ def compensated_codes(layer: QuantizedLayer, moments: Float[Tensor, "groups k k"
                 codes.chunk(len(moments)), strict=True)  # fmt: skip
     for w, s, z, second, place in parts:
         rows, scales, zeros = (t.reshape(w.shape[0], -1) for t in (w, s, z))
-        place.copy_(_compensated(rows.clone(), scales, zeros, second, quantizer.grid).reshape(w.shape))
+        pruned = rows == 0 if layer.keeps_zeros else torch.zeros_like(rows, dtype=torch.bool)
+        place.copy_(_compensated(rows.clone(), scales, zeros, second, quantizer.grid, pruned).reshape(w.shape))
     return codes.to(torch.int8)
 
 
-def _compensated(rows: Tensor, scale: Tensor, zero_point: Tensor, moments: Tensor, grid: Grid) -> Tensor:
+def _compensated(
+    rows: Tensor, scale: Tensor, zero_point: Tensor, moments: Tensor, grid: Grid, pruned: Tensor
+) -> Tensor:
+    """The codes row by row; what is pruned stays 0, and what was to be spread to it goes on to the weights after it."""
     damping = DAMPING * moments.diagonal().mean() + 1e-12
     damped = moments.double() + damping * torch.eye(len(moments), dtype=torch.float64)
     # Row i of this factor holds how much column i's error asks of the columns after it.
     factor = torch.linalg.cholesky(torch.linalg.inv(damped), upper=True).float()
     codes = torch.empty_like(rows)
     for i in range(rows.shape[1]):
-        codes[:, i] = to_codes(rows[:, i], scale[:, i], zero_point[:, i], grid)
+        kept = rows[:, i].masked_fill(pruned[:, i], 0.0)
+        codes[:, i] = to_codes(kept, scale[:, i], zero_point[:, i], grid)
         error = (rows[:, i] - from_codes(codes[:, i], scale[:, i], zero_point[:, i])) / factor[i, i]
         rows[:, i + 1 :] -= error[:, None] * factor[i, i + 1 :]
     return codes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -21,6 +22,7 @@ from leadline.deploy.verify import Tolerance, verify
 from leadline.errors import UserError, unknown_name
 from leadline.evaluation.runner import Samples
 from leadline.models.network import Network, Task
+from leadline.nn import forms
 from leadline.predict.predictor import input_names
 from leadline.predict.tiled import to_model_image
 from leadline.surgeries import with_plain_weights
@@ -62,6 +64,7 @@ def export(
     size: tuple[int, int] | None = None,
     *,
     dynamic: bool = False,
+    few_operations: bool = False,
     verify_on: Samples | str | None = RENDERED,
     calibrate_on: Samples | str | None = None,
     tolerance: Tolerance | None = None,
@@ -75,6 +78,8 @@ def export(
         folder: made where missing. An artifact that is there already is replaced, once the new one is whole.
         size: (h, w) that the model is to take, one that the network accepts; None: SIZE, or the nearest above.
         dynamic: leave height and width free instead.
+        few_operations: keep to what compilers for small chips know: correlations by shifts, products and means rather
+            than by matrix products, softmax as one operation. Slower on CPUs; Caffe and ncnn always have it.
         verify_on: pairs, or FORMAT:PATH; "procedural": three rendered scenes; None: do not verify.
         calibrate_on: pairs, or FORMAT:PATH, for the ranges of static int8; None: rendered scenes.
         tolerance: None: that of the target's precision.
@@ -108,8 +113,10 @@ def export(
     except OSError as error:
         raise UserError(f"{place.parent}: cannot be written ({error.strerror}): choose another folder") from error
     try:
-        made = import_module(f"leadline.deploy.targets.{about.module}").convert(network, work, request)
-        manifest = _manifest(network, target, request, made.made_with, work)
+        with forms.few_operations() if few_operations else nullcontext():
+            made = import_module(f"leadline.deploy.targets.{about.module}").convert(network, work, request)
+        made_with = made.made_with | ({"operations": "few"} if few_operations else {})
+        manifest = _manifest(network, target, request, made_with, work)
         if verify_on is not None:
             data = _rendered(height, width, network.task) if verify_on == RENDERED else verify_on
             record = verify(Artifact(work, manifest), network, data, tolerance=tolerance, threads=threads)

@@ -116,14 +116,13 @@ def _describe(predictor: Any, name: str, size: tuple[int, int]) -> dict[str, Any
 
 def _gmac(predictor: Any, size: tuple[int, int]) -> float:
     import torch
-    from torch.utils.flop_counter import FlopCounterMode
 
-    from leadline.models.counting import countable
+    from leadline.models.counting import countable, counted
     from leadline.surgeries import with_plain_weights
 
     network = countable(with_plain_weights(predictor.network))  # the counter cannot look into parametrisations
     image = torch.zeros(1, 3, *predictor.network.padded_size(*size), device=predictor.device)
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+    with counted() as counter:
         network(*[image] * len(VIEWS[predictor.task]))  # a time is at its default
     return round(counter.get_total_flops() / 2 / 1e9, 3)
 

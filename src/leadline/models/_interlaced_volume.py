@@ -34,7 +34,8 @@ def interlaced_volume(
     """A value >= 0 per pixel and disparity 0 .. planes - 1; columns < d of plane d, which have no partner, are 0.
 
     Args:
-        stages: three times Conv3d (1->16 8x3x3, 16->32 4x3x3, 32->16 2x3x3, depth stride = depth), BatchNorm3d, ReLU.
+        stages: three times Conv3d (1->16 8x3x3, 16->32 4x3x3, 32->16 2x3x3, depth stride = depth), BatchNorm3d, ReLU;
+            the second and third may be `as_called`.
         last: (b, 16, h, w) -> (b, 1, h, w), >= 0.
 
     w must be at least `planes`. MACs: 55,312 per pixel and plane in the original's form; 46,096 are left here.
@@ -116,9 +117,9 @@ def _planes(
 
     # each plane is a crop: what lies left of it must be as absent as what lies outside the image
     x = _clear_unseen(_norm_relu(x.flatten(0, 2), stages[1]), seen, b)
-    x = _norm_relu(_convolution(x, stages[3], stages[4]), stages[4])
+    x = _stage(x, stages[3], stages[4])
     x = _clear_unseen(torch.cat(x.chunk(_HALVES), 1), seen, b)
-    x = _norm_relu(_convolution(x, stages[6], stages[7]), stages[7])
+    x = _stage(x, stages[6], stages[7])
     return _clear_unseen(last(x), seen, b).view(count, b, -1, w).transpose(0, 1)
 
 
@@ -151,7 +152,12 @@ def _first_planes_in_five_axes(views: _Views, start: int, count: int) -> Float[T
     left_edge = views.left_edge[..., start : start + count].flatten(1, 2).unsqueeze(1) * mine
     right_edge = views.right_edge[..., planes - start - count : planes - start].flatten(1, 2)
     right_edge = right_edge.movedim(-1, 1).unsqueeze(-1)
-    x = left + right - F.pad(left_edge, (0, w - count)) - F.pad(right_edge, (w - 1, 0))
+    x = left + right
+    if isinstance(w, int) and w > count:  # only where the edges are: padded to the whole width they cost as much again
+        parts = (x[..., :count] - left_edge, x[..., count:-1], x[..., -1:] - right_edge)
+        x = torch.cat([part for part in parts if part.shape[-1]], -1)
+    else:
+        x = x - F.pad(left_edge, (0, w - count)) - F.pad(right_edge, (w - 1, 0))
     return x.unflatten(2, (b, -1))
 
 
@@ -162,9 +168,24 @@ def _sum_of_planes(left: Tensor, right: Tensor) -> Float[Tensor, "2 n b c h w"]:
     return torch.add(left, right, out=x.unflatten(0, (halves, count, b)))
 
 
-def _convolution(x: Tensor, conv: nn.Module, norm: nn.Module) -> Tensor:
+def _stage(x: Tensor, conv: nn.Module, norm: nn.Module) -> Tensor:
+    if isinstance(conv, nn.Conv2d):  # `as_called`
+        return F.relu(norm(conv(x)))
     weight, bias = _as_2d(conv, norm)
-    return F.conv2d(x, weight, bias, padding=1)
+    return _norm_relu(F.conv2d(x, weight, bias, padding=1), norm)
+
+
+def as_called(stages: nn.Sequential, index: int) -> None:
+    """Puts a 2-D convolution and BatchNorm, which are called, in the place of stage 2 or 3; in place."""
+    conv, norm = stages[index], stages[index + 1]
+    assert isinstance(conv, nn.Conv3d)
+    assert isinstance(norm, nn.BatchNorm3d)
+    flat = nn.Conv2d(conv.in_channels * conv.kernel_size[0], conv.out_channels, 3, padding=1)
+    flat.weight = nn.Parameter(conv.weight.detach().transpose(1, 2).flatten(1, 2).contiguous())
+    flat.bias = conv.bias
+    flat_norm = nn.BatchNorm2d(norm.num_features, norm.eps, norm.momentum)
+    flat_norm.load_state_dict(norm.state_dict())
+    stages[index], stages[index + 1] = flat.train(conv.training), flat_norm.train(norm.training)
 
 
 def _as_2d(conv: nn.Module, norm: nn.Module) -> tuple[Float[Tensor, "to dc 3 3"], Float[Tensor, " to"]]:

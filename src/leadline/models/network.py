@@ -67,6 +67,14 @@ class Network(nn.Module):
         """The tensors of the original project's checkpoint under this network's names."""
         return dict(tensors)
 
+    def call_layers(self) -> bool:
+        """Turns layers whose weights are computed with, but which are not called, into ones that are; in place.
+
+        The function stays the same. Quantisation replaces layers, so that only what is called takes part in it. False
+        where there is nothing to do.
+        """
+        return False
+
     def config_dict(self) -> dict[str, Any]:
         """The config as plain JSON-able values."""
         return dataclasses.asdict(self.config)

@@ -5,6 +5,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from leadline.nn.forms import has_few_operations
+
+NARROWEST = 16  # columns of a block; narrower matrices are not worth a product
+
 
 def correlation_volume(
     left: Float[Tensor, "b c h w"], right: Float[Tensor, "b c h w"], planes: int, groups: int = 1
@@ -23,6 +27,13 @@ def correlation_volume(
 
 
 def _forward(left: Tensor, right: Tensor, planes: int, groups: int) -> Tensor:
+    if groups > 1 or has_few_operations():
+        return _of_shifts(left, right, planes, groups)
+    return _of_blocks(left, right, planes)
+
+
+def _of_shifts(left: Tensor, right: Tensor, planes: int, groups: int) -> Tensor:
+    """Plane by plane: products and means alone."""
     b, c, h, w = left.shape
     padded = F.pad(right, (planes - 1, 0, 0, 0))
     scores = []
@@ -32,6 +43,27 @@ def _forward(left: Tensor, right: Tensor, planes: int, groups: int) -> Tensor:
             product = product.reshape(b, c // groups, groups * h, w)
         scores.append(product.mean(1, keepdim=True).reshape(b, groups, h, w))
     return torch.cat(scores, 1)
+
+
+def _of_blocks(left: Tensor, right: Tensor, planes: int) -> Tensor:
+    """Block by block of columns: a matrix product of a block with all that it may match, of which a band is wanted.
+
+    Twice the multiplications and more of a volume, but features are read once and not once per plane: three times
+    faster in PyTorch and in ONNX Runtime. Columns are numbered from the right within what a block may match, so that
+    disparity d of column x is at t - 1 - x + d in row x of the product: with rows read as one shorter, the band is
+    upright.
+    """
+    b, c, h, w = left.shape
+    t = max(planes, NARROWEST)  # columns of a block
+    blocks = (w + t - 1) // t
+    rows = (F.pad(left, (0, blocks * t - w)) / c).reshape(b, c, h * blocks, t).permute(0, 2, 3, 1)
+    parts = F.pad(right, (t, blocks * t - w)).reshape(b * c, h, blocks + 1, t).flip(3)
+    reached = torch.cat([parts[:, :, 1:], parts[:, :, :blocks]], 3)  # a block, and the one before it
+    columns = reached.reshape(b, c, h * blocks, 2 * t).permute(0, 2, 1, 3)
+    products = torch.matmul(rows, columns).reshape(b, h * blocks, 2 * t * t)
+    upright = products[..., t - 1 : t - 1 + t * (2 * t - 1)].reshape(b, h * blocks, t, 2 * t - 1)
+    band = upright[..., :planes].reshape(b, h, blocks * t, planes)
+    return band[:, :, :w].permute(0, 3, 1, 2)
 
 
 class _Correlation(torch.autograd.Function):

@@ -6,6 +6,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from leadline.nn.forms import has_few_operations
+
 BLOCK = 24  # fine planes that exist at full resolution at one time
 
 
@@ -36,12 +38,21 @@ def local_soft_argmin(
     """
     scores = scores.float()
     planes = torch.arange(scores.shape[1], device=scores.device, dtype=torch.float32)[:, None, None]
-    peak = (torch.softmax(scores * sharpness, 1) * planes).sum(1, keepdim=True)
+    if has_few_operations():
+        sharp, plain = torch.softmax(scores * sharpness, 1), torch.softmax(scores, 1)
+    else:  # one search for the largest serves both; ONNX Runtime transposes for a softmax over channels, and back
+        low = scores - scores.detach().amax(1, keepdim=True)
+        sharp, plain = _over_sum(torch.exp(low * sharpness)), _over_sum(torch.exp(low))
+    peak = (sharp * planes).sum(1, keepdim=True)
     window = (reach + 0.5 - (planes - peak).abs()).clamp(0, 1)
-    share = torch.softmax(scores, 1) * window
+    share = plain * window
     # Between two equal peaks the window may be empty: then the middle of both is the answer.
     moment, total = (share * planes).sum(1, keepdim=True), share.sum(1, keepdim=True)
     return (moment + 1e-3 * peak) / (total + 1e-3) * spacing
+
+
+def _over_sum(x: Float[Tensor, "b p h w"]) -> Float[Tensor, "b p h w"]:
+    return x / x.sum(1, keepdim=True)
 
 
 def upsampled_soft_argmin(

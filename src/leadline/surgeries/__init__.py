@@ -3,7 +3,7 @@
 One module per kind. Whoever adds one imports it here, so that a checkpoint with it can be loaded.
 """
 
-from leadline.surgeries import prune_channels, prune_mask, share
+from leadline.surgeries import called_layers, prune_channels, prune_mask, share
 from leadline.surgeries import quantize as quantize
 from leadline.surgeries.parametrised import with_plain_weights
 from leadline.surgeries.registry import Surgery, add_surgery, pack, replay, unpack
@@ -11,6 +11,7 @@ from leadline.surgeries.registry import Surgery, add_surgery, pack, replay, unpa
 __all__ = [
     "Surgery",
     "add_surgery",
+    "called_layers",
     "pack",
     "prune_channels",
     "prune_mask",

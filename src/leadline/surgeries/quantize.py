@@ -18,6 +18,7 @@ from leadline.nn.quantize.affine import from_codes, to_codes
 from leadline.nn.quantize.binary import BinaryConv2d
 from leadline.nn.quantize.layers import Numbers, QuantizedLayer, quantized
 from leadline.nn.quantize.pack import pack_bits, pack_nibbles, unpack_bits, unpack_nibbles
+from leadline.surgeries.parametrised import make_plain, stored_in
 from leadline.surgeries.registry import Record, Surgery, Tensors, add_surgery
 
 KIND = "quantize"
@@ -29,7 +30,7 @@ def layer_record(weight: Numbers, input: Numbers | None, output: Numbers | None)
     """How one layer is quantised, as plain values.
 
     "input_as" may stand beside them: the tensor ("LAYER.input" or "LAYER.output") that the input is, whose scale it
-    therefore shares.
+    therefore shares; and "sparse": the weight was pruned, and its zeros stay.
     """
     parts = {"weight": weight, "input": input, "output": output}
     return {name: asdict(numbers) for name, numbers in parts.items() if numbers is not None}
@@ -49,12 +50,16 @@ def quantize_layers(
     Raises:
         AttributeError, KeyError, ValueError: the record does not fit.
     """
+    for name in {*(conv for conv, _ in folded), *layers, *(binary or {})}:
+        if stored_in(network.get_submodule(name)) is not None:  # masked or shared before: taken over as it is
+            make_plain(network.get_submodule(name))
     for conv, norm in folded:
         fold_batchnorm(network, conv, norm)
     for name, how in layers.items():
         numbers = {part: Numbers(**how[part]) if part in how else None for part in ("weight", "input", "output")}
         assert numbers["weight"] is not None
         new = quantized(network.get_submodule(name), numbers["weight"], numbers["input"], numbers["output"])
+        new.keeps_zeros = bool(how.get("sparse"))
         replace_module(network, name, new)
     for name, how in layers.items():
         if "input_as" in how:

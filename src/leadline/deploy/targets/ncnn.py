@@ -18,6 +18,7 @@ from leadline.deploy.unbatch import CannotUnbatch, Unbatched
 from leadline.errors import UserError
 from leadline.files import write_whole
 from leadline.models.network import OUTPUT, Network
+from leadline.nn.forms import few_operations
 from leadline.predict.predictor import VIEWS
 
 PARAM, BIN = "model.param", "model.bin"
@@ -52,7 +53,7 @@ def convert(network: Network, folder: Path, request: Request) -> Made:
 
 def _trace(network: Network, request: Request, path: Path) -> None:
     example = request.example(network)
-    with quiet(), torch.no_grad():
+    with quiet(), torch.no_grad(), few_operations():
         try:
             unbatched = Unbatched(fold_batchnorm(network, example))
             torch.jit.save(torch.jit.trace(unbatched, example, check_trace=False), str(path))

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import type_before_parametrizations
 
 from leadline.nn.quantize.affine import Grid, from_codes, scale_and_zero, to_codes
 from leadline.nn.quantize.fake import Quantizer, round_through, whole_numbers
@@ -59,6 +60,7 @@ class QuantizedLayer(nn.Module):
         self.input_quantizer = None if input is None else Quantizer(input.grid, dynamic=input.dynamic)
         self.output_quantizer = None if output is None else Quantizer(output.grid, dynamic=output.dynamic)
         self.borrows_input = False
+        self.keeps_zeros = False  # of pruned weights: no gradient there, so training does not bring them back
         for name in ("codes", "flat_scale", "flat_zero"):
             self.register_buffer(name, None, persistent=False)
 
@@ -151,10 +153,13 @@ class QuantizedLayer(nn.Module):
         return y
 
     def whole_weight(self) -> tuple[Tensor, Tensor]:
+        weight = (
+            torch.where(self.weight != 0, self.weight, 0.0) if self.keeps_zeros else self.weight
+        )  # no gradient at 0
         if not self.grouped:
-            return self.weight_quantizer(self.weight)
-        scale, zero_point = self.weight_quantizer.current(self.weight)
-        whole = whole_numbers(self.weight, self.spread(scale), self.spread(zero_point), self.weight_quantizer.grid)
+            return self.weight_quantizer(weight)
+        scale, zero_point = self.weight_quantizer.current(weight)
+        whole = whole_numbers(weight, self.spread(scale), self.spread(zero_point), self.weight_quantizer.grid)
         return whole, scale
 
     def _integers(self, input: Tensor, *rest: Any) -> Tensor:
@@ -219,10 +224,11 @@ KINDS: dict[type[nn.Module], type[QuantizedLayer]] = {
 
 def quantizable(layer: nn.Module) -> bool:
     """Whether there is a quantised form of the layer."""
-    if type(layer) is nn.ConvTranspose2d and layer.groups > 1:
+    kind = type_before_parametrizations(layer)  # a pruned or shared layer is what it was before
+    if kind is nn.ConvTranspose2d and layer.groups > 1:  # type: ignore[operator]
         return False  # its output channels are spread over two axes of the weight
     plain = getattr(layer, "padding_mode", "zeros") == "zeros"
-    return type(layer) in KINDS and plain
+    return kind in KINDS and plain
 
 
 def quantized(layer: nn.Module, weight: Numbers, input: Numbers | None, output: Numbers | None) -> QuantizedLayer:

@@ -18,6 +18,7 @@ from leadline.deploy.targets.caffe.layers import Blob, Layers
 from leadline.deploy.targets.caffe.refusal import CannotLower
 from leadline.errors import UserError
 from leadline.models.network import Network
+from leadline.nn.forms import few_operations
 
 LOWERINGS = {**arithmetic.LOWERINGS, **convolutions.LOWERINGS, **resizing.LOWERINGS, **shapes.LOWERINGS}
 # What the graph keeps whole: Caffe says these in fewer layers than what they would be broken into.
@@ -48,7 +49,7 @@ def trace(network: Network, images: tuple[Tensor, ...]) -> torch.export.Exported
         packet, _, overload = name.partition(".")
         table.pop(getattr(getattr(torch.ops.aten, packet), overload or "default"), None)
     try:
-        with warnings.catch_warnings(), torch.no_grad():
+        with warnings.catch_warnings(), torch.no_grad(), few_operations():
             warnings.simplefilter("ignore")
             return torch.export.export(network.eval(), images, strict=False).run_decompositions(table)
     except UserError:
