@@ -3,8 +3,9 @@
     python benchmarks/accuracy_latency.py --data folder:/data/samples [--threads 2] [MODEL ...]
 
 `leadline benchmark` for a fixed list: plummet-s and plummet-m in PyTorch and, exported first, in every installed
-runtime (plummet-m in the fastest ones); the classical algorithms; and MobileStereoNet-2D, whose weights do not ship,
-for its latency alone. Writes benchmarks/results/accuracy_latency.csv and docs/images/accuracy_latency.png.
+runtime (plummet-m in the fastest ones), and in 8 bits in OpenVINO; the classical algorithms; and MobileStereoNet-2D,
+whose weights do not ship, for its latency alone. Writes benchmarks/results/accuracy_latency.csv and
+docs/images/accuracy_latency.png.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import tempfile
 from pathlib import Path
 
 import leadline
+import leadline.compress
 from leadline.cli.benchmark import print_table
 from leadline.cli.options import parse_size
 from leadline.deploy import TARGETS
@@ -69,6 +71,11 @@ def exported(name: str, size: tuple[int, int]) -> list[str]:
             folders.append(f"{name}/{target}")
         except UserError as error:
             print(f"left out: {error}", file=sys.stderr)
+    try:
+        leadline.export(leadline.compress.quantize(network), "openvino", f"{name}-int8", size, verify_on=None)
+        folders.append(f"{name}-int8/openvino")
+    except UserError as error:
+        print(f"left out: {error}", file=sys.stderr)
     return folders
 
 
