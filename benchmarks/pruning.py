@@ -150,7 +150,7 @@ def latency(options: argparse.Namespace) -> None:
 def each_layer(options: argparse.Namespace) -> None:
     """Each layer alone, at every granularity."""
     steps = (0.25, 0.5, 0.75) if options.quick else (0.25, 0.5, 0.75, 0.9)
-    found = sensitivity(load(options.model), limit=2, amounts=steps)
+    found = sensitivity(load(options.model), limit=3, amounts=steps)
     print(found.to_csv(RESULTS / "pruning_sensitivity.csv"))
     print(found.draw(IMAGES / "pruning_sensitivity.png"))
 
