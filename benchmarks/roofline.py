@@ -202,7 +202,8 @@ def apart(*command: str) -> bool:
     """A command of leadline in a process of its own, as converters keep gigabytes; whether that worked."""
     done = subprocess.run([sys.executable, "-m", "leadline", *command], capture_output=True, text=True)
     if done.returncode:
-        print(f"left out: {' '.join(command)}: {(done.stderr.splitlines() or ['killed'])[-1]}")
+        told = "killed" if done.returncode < 0 else (done.stderr.splitlines() or ["no word"])[-1]
+        print(f"left out: {' '.join(command)}: {told}")
     return done.returncode == 0
 
 
