@@ -26,7 +26,7 @@ class Block:
         inputs: kind of each input, see `example_shape`.
         multiple: h and w must be multiples of this, and at least twice it.
         smooth: it has its true gradient nearly everywhere; False for signs, spikes, and what is drawn at random.
-        elementwise: `macs` are products of elements (a cost volume's), which no matrix product does.
+        elementwise: `macs` are products of elements (a cost volume's), counted in the form of few operations.
         counted: `macs` is exact; False: of its form in the paper.
     """
 
