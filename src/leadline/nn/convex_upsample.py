@@ -1,5 +1,6 @@
 """Learned upsampling of a map of few channels: disparity, depth or flow."""
 
+from functools import reduce
 from typing import Literal
 
 import torch
@@ -29,11 +30,12 @@ def convex_upsample(
     h, w = coarse.shape[-2:]
     padded = F.pad(coarse, (1, 1, 1, 1), mode="replicate" if edge == "replicate" else "constant")
     channels = [padded] if padded.shape[1] == 1 else padded.split(1, 1)  # converters fail on a split into one part
-    total, values = torch.zeros_like(peak), [torch.zeros_like(peak) for _ in channels]
-    for i, part in enumerate(parts):
-        share = torch.exp(part - peak)
-        row, column = divmod(i, 3)
-        shifted = [channel[:, :, row : row + h, column : column + w] for channel in channels]
-        values = [value + share * neighbour for value, neighbour in zip(values, shifted, strict=True)]
-        total = total + share
-    return F.pixel_shuffle(torch.cat([value / total for value in values], 1), factor)
+    shares = [torch.exp(part - peak) for part in parts]
+    # Sums begin with their first term: a tensor of zeros has converters transpose all that it is added to.
+    total = reduce(torch.add, shares)
+    values = []
+    for channel in channels:
+        near = [channel[:, :, row : row + h, column : column + w] for row in range(3) for column in range(3)]
+        products = [share * neighbour for share, neighbour in zip(shares, near, strict=True)]
+        values.append(reduce(torch.add, products) / total)
+    return F.pixel_shuffle(torch.cat(values, 1), factor)
