@@ -3,8 +3,8 @@
     python benchmarks/int8_time.py [--network plummet-s] [--size 384x1248] [--threads 2]
 
 The network and its static int8 form are exported to OpenVINO, which tells how long each kernel took. Convolutions gain
-what integers give; the rest (shifts and sums of the correlation, softmax, upsampling, tensors put into another order)
-stays, and bounds the whole: with a share r of the float time outside of convolutions, no int8 is faster than 1 / r.
+what integers give; the rest (the correlation, soft-argmin, upsampling, tensors put into another order) stays, and
+bounds the whole: with a share r of the float time outside of convolutions, no int8 is faster than 1 / r.
 """
 
 from __future__ import annotations

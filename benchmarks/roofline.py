@@ -161,7 +161,7 @@ def network_rows(name: str, size: tuple[int, int], threads: int, rounds: int, ce
     }
     naive = naive_ms(network, size, rounds) if name == "mobilestereonet-2d" else None
     rows = [about | {"runtime": "pytorch, plain loop", "kind": "float32", "ms": naive}] if naive else []
-    for runtime, milliseconds in runtime_ms(network, name if trained else None, size, threads, rounds).items():
+    for runtime, milliseconds in runtime_ms(network, size, threads, rounds).items():
         kind = "int8" if "int8" in runtime else "float32"
         rows.append(about | {"runtime": runtime, "kind": kind, "ms": milliseconds})
     for row in rows:
@@ -175,9 +175,7 @@ def network_rows(name: str, size: tuple[int, int], threads: int, rounds: int, ce
     return rows
 
 
-def runtime_ms(
-    network: Network, name: str | None, size: tuple[int, int], threads: int, rounds: int
-) -> dict[str, float]:
+def runtime_ms(network: Network, size: tuple[int, int], threads: int, rounds: int) -> dict[str, float]:
     """Median milliseconds of `predict` in each runtime, in turns."""
     with tempfile.TemporaryDirectory() as folder:
         saved = str(leadline.save(network, Path(folder) / "pytorch.safetensors"))

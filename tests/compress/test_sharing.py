@@ -17,6 +17,7 @@ from leadline.compress.kmeans import kmeans
 from leadline.compress.sharing import describe, entropy, huffman
 from leadline.deploy import export
 from leadline.errors import UserError
+from leadline.models import create
 from leadline.surgeries.quantize import quantized_layers
 from leadline.surgeries.share import pack_bits, shared_layers, unpack_bits
 from leadline.training.recipe import check_recipe
@@ -189,6 +190,16 @@ def test_pruned_and_shared_weights_are_quantised_and_what_was_pruned_stays_zero(
         codes = quantized_layers(again)[name].weight_codes()
         assert (codes[zeros] == 0).all(), name
     assert sum(int((pruned.get_submodule(name).weight == 0).sum()) for name in layers) > 5000
+
+
+def test_pruned_layers_that_quantisation_has_called_first_stay_pruned() -> None:
+    network = create("mobilestereonet-2d").eval()
+    pruned = prune(network, granularity="weight", amount=0.5)
+    made = quantize(pruned, bits=4, data="procedural:1,seed=3,size=64x192")
+    for name in ("conv3d.3", "conv3d.6"):
+        zeros = (pruned.get_submodule(name).weight == 0).transpose(1, 2).flatten(1, 2)  # type: ignore[union-attr]
+        assert zeros.sum() > 0
+        assert (quantized_layers(made)[name].weight_codes()[zeros] == 0).all()
 
 
 def test_zeros_stay_in_quantisation_aware_training(tmp_path) -> None:

@@ -112,11 +112,14 @@ def quantize(
     if quantized_layers(network) or binary_layers(network):
         raise UserError(f"{network.name} is quantised already: quantise the float network that it was made of")
     network = copy.deepcopy(network).cpu().eval()
-    called = called_layers.apply(network)
+    sparse = {name for name, module in network.named_modules() if _is_sparse(module)}
+    called = called_layers.apply(network)  # from here on, some layers are others under the same names
     flow = watch(network)
     names = [name for name in flow.order if quantizable(network.get_submodule(name))]
     per_layer = _bits_per_layer(network, names, flow, bits, skip, budget, data)
-    record = _record(network, flow, per_layer, activation_bits, scheme, mode, weights_only, granularity, outputs)
+    record = _record(
+        network, flow, per_layer, activation_bits, scheme, mode, weights_only, granularity, outputs, sparse
+    )
     network.surgeries = [*getattr(network, "surgeries", []), *([called] if called else []), record]
     needs_ranges = mode != "dynamic" and not weights_only
     given = scale_zero_point is not None
@@ -209,7 +212,7 @@ def _can_be_binary(network: Network, name: str) -> bool:
 
 def _record(
     network: Network, flow: Flow, per_layer: dict[str, int], activation_bits: int, scheme: str, mode: str,
-    weights_only: bool, granularity: str | int, outputs: str,
+    weights_only: bool, granularity: str | int, outputs: str, sparse: set[str],
 ) -> dict[str, Any]:  # fmt: skip
     """The surgery: how each tensor is quantised."""
     symmetric = scheme == "symmetric"
@@ -228,7 +231,7 @@ def _record(
             if mode != "dynamic" and inner:
                 made = Numbers(width, symmetric)
         layers[name] = layer_record(weight, given, made)
-        if _is_sparse(network.get_submodule(name)):
+        if name in sparse:
             layers[name]["sparse"] = True
     for name, how in layers.items():
         owner = _owner_of_input(name, layers, flow)

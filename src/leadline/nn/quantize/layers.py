@@ -153,9 +153,9 @@ class QuantizedLayer(nn.Module):
         return y
 
     def whole_weight(self) -> tuple[Tensor, Tensor]:
-        weight = (
-            torch.where(self.weight != 0, self.weight, 0.0) if self.keeps_zeros else self.weight
-        )  # no gradient at 0
+        weight: Tensor = self.weight
+        if self.keeps_zeros:
+            weight = torch.where(weight != 0, weight, 0.0)  # the same, with no gradient at 0
         if not self.grouped:
             return self.weight_quantizer(weight)
         scale, zero_point = self.weight_quantizer.current(weight)
