@@ -128,13 +128,18 @@ def pictures(options: argparse.Namespace) -> None:
     dense = next(row for row in rows if row["step"] == "float32")
     figure = Figure(figsize=(8, 4.6), layout="constrained")
     panel = figure.subplots()
-    for number, chain in enumerate(dict.fromkeys(row["chain"] for row in rows)):
+    chains = sorted({row["chain"] for row in rows}, key=lambda chain: (chain != "not pruned", chain))
+    for number, chain in enumerate(chains):
         members = [row for row in rows if row["chain"] == chain and row["step"] == "rest in float16"]
         members.sort(key=lambda row: int(row["clusters"]))
         sizes, errors = ([float(row[c]) for row in members] for c in ("times_smaller", column))
         panel.plot(sizes, errors, "o-", color=f"C{number}", label=chain)
         for row, x, y in zip(members, sizes, errors, strict=True):
             panel.annotate(row["clusters"], (x, y), textcoords="offset points", xytext=(4, 4), fontsize=8)
+        for row in (row for row in rows if row["chain"] == chain and row["step"] == "codebooks fine-tuned"):
+            x, y = float(row["times_smaller"]), float(row[column])
+            panel.plot(x, y, "*", color=f"C{number}", markersize=14, label=f"{chain}, codebooks too")
+            panel.annotate(row["clusters"], (x, y), textcoords="offset points", xytext=(6, 5), fontsize=8)
     base = float(dense[column])
     panel.axhline(base, color="grey", linewidth=1)
     panel.axhspan(0, 1.05 * base, xmin=0, color="tab:green", alpha=0.08)
