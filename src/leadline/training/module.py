@@ -22,6 +22,7 @@ from leadline.models.network import channels_last
 from leadline.training.adversarial import Adversary
 from leadline.training.distill import Distillation, Sees
 from leadline.training.distill.layers import recording
+from leadline.training.grouped_bf16 import keep_channels_first
 from leadline.training.losses import Kind, Outputs, TotalLoss
 from leadline.training.optimizers import make_optimizer
 from leadline.training.recipe import Recipe
@@ -45,6 +46,8 @@ class Training(lightning.LightningModule):
         super().__init__()
         self.recipe = recipe
         self.network = channels_last(network)
+        if recipe.precision == "bf16":
+            keep_channels_first(self.network)
         self.frozen = freeze(network, recipe.freeze)
         # A part of this module, so that it travels to the device and into the checkpoint with it.
         self.average = copy.deepcopy(self.network).requires_grad_(False) if recipe.ema else None

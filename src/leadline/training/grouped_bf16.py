@@ -1,0 +1,25 @@
+"""A fault of PyTorch's CPU convolutions that training in bf16 must keep clear of.
+
+In bf16, with channels last in memory, oneDNN's gradient by the weights of a convolution that is both grouped and
+dilated is not written at all: it holds whatever the memory held (torch 2.13 on a CPU that computes bf16 in hardware;
+MobileStereoNet's fourth stage is made of such layers). With channels first it is right.
+"""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+
+def keep_channels_first(network: nn.Module) -> None:
+    """Grouped, dilated 2-D convolutions compute with channels first on a CPU, whatever comes in; in place."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d) and module.groups > 1 and max(module.dilation) > 1:
+            # A copy: with one channel per group .contiguous() would leave the strides of channels last as they are.
+            module.weight.data = module.weight.data.clone(memory_format=torch.contiguous_format)
+            module.register_forward_pre_hook(_to_channels_first)
+
+
+def _to_channels_first(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    image = inputs[0]
+    return inputs if image.is_cuda else (image.contiguous(memory_format=torch.contiguous_format), *inputs[1:])
