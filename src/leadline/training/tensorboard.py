@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
 from typing import Any
 
 import lightning
@@ -10,6 +12,10 @@ from leadline.training.callbacks import EachStep
 from leadline.training.module import Training
 from leadline.training.recipe import Log
 from leadline.training.tasks import training_of
+
+# TensorBoard's own switch for its stub in place of TensorFlow, which where installed takes seconds and memory to import
+# and writes its warnings between the run's lines. Nothing written here needs it.
+sys.modules.setdefault("tensorboard.compat.notf", ModuleType("tensorboard.compat.notf"))
 
 
 class Board(EachStep):
