@@ -28,7 +28,7 @@ from leadline.models._mobilestereonet_parts import (
 from leadline.models.network import Network, Task
 from leadline.models.registry import register
 from leadline.nn.imagenet import ImageNetNormalize
-from leadline.nn.regression import upsampled_soft_argmin
+from leadline.nn.upsampled_soft_argmin import upsampled_soft_argmin
 
 PLANES = 48  # of the volume, at 1/4 resolution, whatever max_disparity: they look at disparities 0 .. 188 px
 

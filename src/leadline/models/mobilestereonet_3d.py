@@ -27,7 +27,7 @@ from leadline.models._mobilestereonet_parts import (
 from leadline.models.network import Network, Task
 from leadline.models.registry import register
 from leadline.nn.imagenet import ImageNetNormalize
-from leadline.nn.regression import upsampled_soft_argmin
+from leadline.nn.upsampled_soft_argmin import upsampled_soft_argmin
 from leadline.nn.volumes import groupwise_correlation
 
 GROUPS = 40  # of 8 channels each

@@ -19,8 +19,9 @@ from leadline.nn.lookup import (
     row_correlation,
     row_pyramid,
 )
-from leadline.nn.regression import local_soft_argmin, soft_argmin, upsampled_soft_argmin
+from leadline.nn.regression import local_soft_argmin, soft_argmin
 from leadline.nn.uncertainty import disparity_entropy, disparity_spread
+from leadline.nn.upsampled_soft_argmin import upsampled_soft_argmin
 from leadline.nn.volumes import concatenation_volume, groupwise_correlation
 from leadline.nn.warp import warp_by_flow, warp_to_left
 
