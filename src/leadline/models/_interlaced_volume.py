@@ -5,11 +5,13 @@ on views cropped to their overlap. Here
 - their kernels are as deep as their stride, so each is one 2-D convolution shared by groups of channels;
 - the first one is linear and shared by all disparities, so it is computed once per view: a plane's is the left view's
   plus the right view's moved, put right in the crop's first and last column, where its neighbours are cut off;
-- several planes are computed together, in one batch, of which each plane sees its own columns only;
+- several planes are computed together, in one batch, of which each plane sees its own columns only (but one at a time
+  when exported: a runtime copies each of them into the batch, which in int8 costs as much as the convolutions);
 - on a CPU channels come last in memory, which makes convolutions of few channels fast.
 Shapes: h, w at 1/4; n planes together; 2 halves of the 64 interlaced channels, which meet in the last stage only.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -19,9 +21,10 @@ from torch import Tensor, nn
 
 # Bytes of the largest tensor of planes computed together: a CPU wants it in its cache, a GPU wants long batches.
 _BYTES_TOGETHER = {"cpu": 16 << 20, "other": 256 << 20}
-_PLANES_WHEN_COMPILING = 8  # few nodes, and memory still bounded
 _HALVES = 2
 _WIDEST = 128  # channels after the first stage: 8 groups of 16
+
+Layer = Callable[[Tensor], Tensor]
 
 
 def interlaced_volume(
@@ -41,10 +44,11 @@ def interlaced_volume(
     w must be at least `planes`. MACs: 55,312 per pixel and plane in the original's form; 46,096 are left here.
     """
     views = _first_convolution(left, right, planes, stages)
+    norm, second, third = stages[1], _stage(stages[3], stages[4]), _stage(stages[6], stages[7])
     together = _planes_together(left, stages.training)
     volume = []
     for start in range(0, planes, together):  # chunks of planes; all see at most the columns that the first one sees
-        chunk = _planes(views, start, min(together, planes - start), stages, last)
+        chunk = _planes(views, start, min(together, planes - start), norm, second, third, last)
         volume.append(F.pad(chunk, (start, 0)).flip(1))
     return torch.cat(volume, 1)
 
@@ -52,9 +56,7 @@ def interlaced_volume(
 def _planes_together(features: Tensor, training: bool) -> int:
     if training:
         return 1  # BatchNorm's statistics are a plane's own
-    if torch.compiler.is_compiling():
-        return _PLANES_WHEN_COMPILING
-    if torch.is_grad_enabled():
+    if torch.is_grad_enabled() or torch.compiler.is_compiling():
         return 1  # masking in place would be in autograd's way
     b, _, h, w = features.shape
     plane = b * _WIDEST * h * w * features.element_size()
@@ -107,7 +109,7 @@ def _layout(x: Tensor) -> torch.memory_format:
 
 
 def _planes(
-    views: _Views, start: int, count: int, stages: nn.Sequential, last: nn.Module
+    views: _Views, start: int, count: int, norm: nn.Module, second: Layer, third: Layer, last: nn.Module
 ) -> Float[Tensor, "b n h cropped"]:
     """The planes of disparities start + count - 1 down to start, without the columns < start."""
     x = _first_planes(views, start, count)  # (2, n, b, 64, h, w)
@@ -116,16 +118,14 @@ def _planes(
     seen = (torch.arange(w, device=x.device) >= disparities[:, None]).to(x.dtype)
 
     # each plane is a crop: what lies left of it must be as absent as what lies outside the image
-    x = _clear_unseen(_norm_relu(x.flatten(0, 2), stages[1]), seen, b)
-    x = _stage(x, stages[3], stages[4])
-    x = _clear_unseen(torch.cat(x.chunk(_HALVES), 1), seen, b)
-    x = _stage(x, stages[6], stages[7])
-    return _clear_unseen(last(x), seen, b).view(count, b, -1, w).transpose(0, 1)
+    x = _clear_unseen(_norm_relu(x.flatten(0, 2), norm), seen, b)
+    x = _clear_unseen(torch.cat(second(x).chunk(_HALVES), 1), seen, b)
+    return _clear_unseen(last(third(x)), seen, b).view(count, b, -1, w).transpose(0, 1)
 
 
 def _first_planes(views: _Views, start: int, count: int) -> Float[Tensor, "2 n b 64 h cropped"]:
     if torch.compiler.is_compiling():
-        return _first_planes_in_five_axes(views, start, count)
+        return _first_plane(views, start)
     left = views.left[..., start:].unsqueeze(1)
     w, planes = left.shape[-1], views.left_edge.shape[-1]
     # window i begins i columns later than window 0: the right view is moved by count - 1, count - 2, ..., 0 columns
@@ -140,25 +140,20 @@ def _first_planes(views: _Views, start: int, count: int) -> Float[Tensor, "2 n b
     return x
 
 
-def _first_planes_in_five_axes(views: _Views, start: int, count: int) -> Float[Tensor, "2 n b 64 h cropped"]:
-    """The same for exporters: TFLite pads no more than five axes, so batch and channels are one; and windows are
-    slices, as `unfold` would be lowered to such a padding."""
+def _first_plane(views: _Views, disparity: int) -> Float[Tensor, "2 1 b 64 h cropped"]:
+    """The same for exporters, one plane, in four axes: what is put right is the left view, while it is cut."""
     b, planes = views.left.shape[1], views.left_edge.shape[-1]
-    left = views.left[..., start:].flatten(1, 2).unsqueeze(1)
+    left = views.left[..., disparity:].flatten(1, 2)
     w = left.shape[-1]
-    right = views.right[..., planes - count : planes - 1 + w].flatten(1, 2)
-    right = torch.stack([right[..., i : i + w] for i in range(count)], 1)
-    mine = torch.eye(count, dtype=left.dtype, device=left.device).flip(0).view(count, 1, 1, count)
-    left_edge = views.left_edge[..., start : start + count].flatten(1, 2).unsqueeze(1) * mine
-    right_edge = views.right_edge[..., planes - start - count : planes - start].flatten(1, 2)
-    right_edge = right_edge.movedim(-1, 1).unsqueeze(-1)
-    x = left + right
-    if isinstance(w, int) and w > count:  # only where the edges are: padded to the whole width they cost as much again
-        parts = (x[..., :count] - left_edge, x[..., count:-1], x[..., -1:] - right_edge)
-        x = torch.cat([part for part in parts if part.shape[-1]], -1)
+    right = views.right[..., planes - 1 : planes - 1 + w].flatten(1, 2)
+    left_edge = views.left_edge[..., disparity, None].flatten(1, 2)
+    right_edge = views.right_edge[..., planes - 1 - disparity, None].flatten(1, 2)
+    if isinstance(w, int) and w > 1:  # only where the edges are: padded to the whole width they cost as much again
+        parts = (left[..., :1] - left_edge, left[..., 1:-1], left[..., -1:] - right_edge)
+        left = torch.cat([part for part in parts if part.shape[-1]], -1)
     else:
-        x = x - F.pad(left_edge, (0, w - count)) - F.pad(right_edge, (w - 1, 0))
-    return x.unflatten(2, (b, -1))
+        left = left - F.pad(left_edge, (0, w - 1)) - F.pad(right_edge, (w - 1, 0))
+    return (left + right).unflatten(1, (b, -1)).unsqueeze(1)
 
 
 def _sum_of_planes(left: Tensor, right: Tensor) -> Float[Tensor, "2 n b c h w"]:
@@ -168,11 +163,12 @@ def _sum_of_planes(left: Tensor, right: Tensor) -> Float[Tensor, "2 n b c h w"]:
     return torch.add(left, right, out=x.unflatten(0, (halves, count, b)))
 
 
-def _stage(x: Tensor, conv: nn.Module, norm: nn.Module) -> Tensor:
+def _stage(conv: nn.Module, norm: nn.Module) -> Layer:
+    """Convolution, BatchNorm and ReLU, made ready once for all planes."""
     if isinstance(conv, nn.Conv2d):  # `as_called`
-        return F.relu(norm(conv(x)))
+        return lambda x: F.relu(norm(conv(x)))
     weight, bias = _as_2d(conv, norm)
-    return _norm_relu(F.conv2d(x, weight, bias, padding=1), norm)
+    return lambda x: _norm_relu(F.conv2d(x, weight, bias, padding=1), norm)
 
 
 def as_called(stages: nn.Sequential, index: int) -> None:
@@ -214,9 +210,6 @@ def _clear_unseen(x: Float[Tensor, "knb c h w"], seen: Float[Tensor, "n w"], b: 
     count, w = seen.shape
     if count == 1:
         return x
-    if torch.compiler.is_compiling():
-        halves = x.shape[0] // (count * b)
-        return x * seen.view(1, count, 1, w).expand(halves, -1, b, -1).reshape(-1, 1, 1, w)
     planes, seen = x.unflatten(0, (-1, count, b)), seen.view(count, 1, 1, 1, w)
     planes[..., : count - 1] *= seen[..., : count - 1]  # further right every plane is seen
     return x
