@@ -9,6 +9,7 @@ from deploy.networks import small_plummet
 
 import leadline
 from leadline.cli.main import main
+from leadline.surgeries.quantize import binary_layers, quantized_layers
 
 DATA = "procedural:1,seed=4,size=64x96"
 
@@ -38,6 +39,9 @@ def test_quantise_write_scales_and_quantise_by_them(model, tmp_path):
         (["--bits", "3"], "'3' bits are not offered"),
         (["--data", "procedural:0"], "procedural"),
         (["--skip", "decoder"], "unknown layer"),
+        (["--bits-of", "decoder=4"], "unknown layer"),
+        (["--bits-of", "aggregation=3"], "--bits-of aggregation=3"),
+        (["--bits-of", "aggregation=4", "--bits", "auto", "--budget", "2%"], "not from auto"),
         (["--finetune", "nowhere.yaml", "--mode", "qat"], "cannot read the recipe"),
         (["--budget", "lots", "--bits", "auto"], "budget 'lots'"),
     ],
@@ -48,6 +52,20 @@ def test_mistakes_are_told_in_a_line(model, tmp_path, arguments, told):
     assert told in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_some_layers_get_other_bits(model, tmp_path):
+    made = tmp_path / "a.safetensors"
+    exceptions = ("--bits-of", "aggregation=8", "--bits-of", "aggregation.enter.*=32", "--bits-of", "encoder.fuse.0=1")
+    done = run("compress", "quantize", model, "-o", made, "--bits", "4", *exceptions, "--data", DATA)
+    assert done.exit_code == 0, done.output
+    network = leadline.load(made, "cpu").network
+    bits = {name: layer.numbers.bits for name, layer in quantized_layers(network).items()}
+    assert bits["encoder.stem.0"] == 8  # as --bits 4 alone would have it
+    assert bits["encoder.quarter.0.0"] == 4
+    assert {value for name, value in bits.items() if name.startswith("aggregation")} == {8}
+    assert "aggregation.enter.0" not in bits
+    assert set(binary_layers(network)) == {"encoder.fuse.0"}
 
 
 def test_inspect_counts_what_the_network_has(model):

@@ -77,7 +77,8 @@ def quantize(
         network: of any task, with its trained weights; pruned and shared ones too: what was pruned stays 0, in
             quantisation-aware training as well, while values that were shared then part. It is left as it is.
         bits: of the weights: 8, 4 or 1; "auto": 8, 4 or float per layer, from measured sensitivities and `budget`; or
-            by layer's name (with * and ?), where the last that matches counts and 32 means float.
+            by layer's name (with * and ?), where the last that matches counts and 32 means float; "*" alone means what
+            its number alone would, so that others make exceptions.
             With 4 and 1, the layers that see the images or give the prediction get 8.
         activation_bits: of the activations, 8 or 4, at weights of less than 8 bits. Layers of 1 bit have binary ones.
         scheme: "symmetric" or "asymmetric", of the activations (None: asymmetric); with `weights_only` of the weights
@@ -172,18 +173,25 @@ def _bits_per_layer(
         chosen = choose_bits(network, budget, data=data)
     elif isinstance(bits, Mapping):
         for pattern, value in bits.items():
-            chosen |= {name: int(value) for name in _matching(network, names, pattern)}
+            if pattern == "*":
+                chosen = _same_bits(network, names, flow, int(value))
+            else:
+                chosen |= {name: int(value) for name in _matching(network, names, pattern)}
     else:
-        chosen = {name: int(bits) for name in names}
-        if bits < 8:
-            ends = flow.first | flow.last
-            chosen |= {name: 8 for name in names if name in ends or (bits == 1 and not _can_be_binary(network, name))}
+        chosen = _same_bits(network, names, flow, int(bits))
     for name in _skipped(network, names, skip, data):
         chosen.pop(name, None)
     for name, value in chosen.items():
         if value == 1 and not _can_be_binary(network, name):
             raise UserError(f"{name}: only 2-D convolutions have a form of 1 bit: give it 8 or 4")
     return {name: chosen[name] for name in names if name in chosen and chosen[name] != FLOAT}
+
+
+def _same_bits(network: Network, names: list[str], flow: Flow, bits: int) -> dict[str, int]:
+    """These for all layers, but 8 for those that could not have so few or that stand at an end."""
+    ends = flow.first | flow.last if bits < 8 else set()
+    keep = {name for name in names if name in ends or (bits == 1 and not _can_be_binary(network, name))}
+    return {name: 8 if name in keep else bits for name in names}
 
 
 def _skipped(network: Network, names: list[str], skip: Iterable[str] | str, data: Any) -> set[str]:

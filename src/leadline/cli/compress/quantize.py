@@ -14,6 +14,8 @@ from leadline.errors import UserError
 @click.argument("model")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), metavar="FILE.safetensors")
 @click.option("--bits", default="8", show_default=True, metavar="8|4|1|auto", help="Of the weights.")
+@click.option("--bits-of", multiple=True, metavar="LAYERS=8|4|1|32",
+              help="Other bits for some layers, 32: float; repeatable, the last counts; * and ? work.")  # fmt: skip
 @click.option("--activation-bits", default="8", show_default=True, metavar="8|4", help="With weights of 4 bits.")
 @click.option("--scheme", metavar="symmetric|asymmetric",
               help="Of the activations [asymmetric]; with --weights-only of the weights [symmetric].")  # fmt: skip
@@ -37,8 +39,8 @@ from leadline.errors import UserError
 @click.option("--finetune", type=click.Path(path_type=Path), metavar="RECIPE", help="For --mode qat.")
 @click.option("--run", "folder", type=click.Path(path_type=Path), metavar="DIR", help="Of the training [runs/NAME].")
 def command(
-    model: str, output: Path, bits: str, activation_bits: str, granularity: str, group: int | None,
-    write_scales: Path | None, finetune: Path | None, **options: Any,
+    model: str, output: Path, bits: str, bits_of: tuple[str, ...], activation_bits: str, granularity: str,
+    group: int | None, write_scales: Path | None, finetune: Path | None, **options: Any,
 ) -> None:  # fmt: skip
     """Quantise MODEL (a zoo name or a checkpoint) and write the result as a checkpoint.
 
@@ -48,6 +50,7 @@ def command(
     if output.suffix != ".safetensors":
         raise UserError(f"-o {output}: a checkpoint's name ends in .safetensors")
     number = {"8": 8, "4": 4, "1": 1}
+    asked = _bits_by_layer(number.get(bits, bits), bits_of)
     if finetune is not None:
         from leadline.training.recipe import load_recipe
 
@@ -61,7 +64,7 @@ def command(
     path = find_checkpoint(model)
     made = quantize(
         load_network(path),
-        bits=number.get(bits, bits),
+        bits=asked,  # type: ignore[arg-type]
         activation_bits=number.get(activation_bits, activation_bits),  # type: ignore[arg-type]
         granularity=granularity if group is None else group,
         finetune=finetune,
@@ -72,6 +75,21 @@ def command(
         write(made, write_scales)
         click.echo(f"scales: {write_scales}", err=True)
     _tell(made, path, output)
+
+
+def _bits_by_layer(bits: int | str, bits_of: tuple[str, ...]) -> int | str | dict[str, int]:
+    """What `quantize` takes: the bits alone, or "*" with its exceptions."""
+    if not bits_of:
+        return bits
+    if isinstance(bits, str):
+        raise UserError(f"--bits-of makes exceptions from --bits 8, 4 or 1, not from {bits}")
+    found = {"*": bits}
+    for text in bits_of:
+        layers, _, value = text.rpartition("=")
+        if not layers or value not in ("8", "4", "1", "32"):
+            raise UserError(f"--bits-of {text}: write LAYERS=BITS with 8, 4, 1 or 32 bits, such as 'encoder.*=8'")
+        found[layers] = int(value)
+    return found
 
 
 def _tell(network: Any, before: Path, after: Path) -> None:
