@@ -24,9 +24,7 @@ def convex_upsample(
         edge: what stands beyond the coarse map; RAFT's own code has zeros there.
     """
     parts = weights.chunk(9, 1)
-    peak = parts[0]
-    for part in parts[1:]:
-        peak = torch.maximum(peak, part)
+    peak = reduce(torch.maximum, [part.detach() for part in parts])  # its gradient cancels in the quotient
     h, w = coarse.shape[-2:]
     padded = F.pad(coarse, (1, 1, 1, 1), mode="replicate" if edge == "replicate" else "constant")
     channels = [padded] if padded.shape[1] == 1 else padded.split(1, 1)  # converters fail on a split into one part
