@@ -88,7 +88,7 @@ def main() -> None:
             key = f"{model}/{variant}/{options.steps if is_trained(variant) else 0}"
             if key not in rows:
                 print(key, file=sys.stderr, flush=True)
-                rows[key] = measure(network, model, variant, options)
+                rows[key] = measure(network, model, variant, options) | describe_machine()
                 write(rows)
             if options.latency and not all(rows[key].get(f"{runtime}_ms") for runtime in RUNTIMES):
                 rows[key] |= latencies(checkpoint(model, variant, options), options)
@@ -206,18 +206,17 @@ def read() -> dict[str, dict[str, Any]]:
         return {}
     with CSV.open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    machine = describe_machine()
-    return {f"{r['model']}/{r['variant']}/{r['steps']}": {k: v for k, v in r.items() if k not in machine} for r in rows}
+    return {f"{row['model']}/{row['variant']}/{row['steps']}": row for row in rows}
 
 
 def write(rows: dict[str, dict[str, Any]]) -> None:
-    machine = describe_machine()
-    columns = [name for name in next(iter(rows.values())) if not name.startswith(RUNTIMES)]
+    machine = list(describe_machine())
+    columns = [name for name in next(iter(rows.values())) if not name.startswith(RUNTIMES) and name not in machine]
     columns += [f"{runtime}_{what}" for runtime in RUNTIMES for what in ("ms", "bytes", "status")]
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, [*columns, *machine], lineterminator="\n", restval="")
     writer.writeheader()
-    writer.writerows(row | machine for row in rows.values())
+    writer.writerows(rows.values())
     write_whole(CSV, text.getvalue().encode())
 
 
@@ -237,7 +236,8 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
             f"{float(row['real_d1_percent']):.2f} | {float(row['procedural_epe_px']):.3f} | {losses[1]} | "
             f"{row.get('onnx_ms') or ''} | {row.get('openvino_ms') or ''} | {row.get('tflite_ms') or ''} |"
         )
-    return "\n".join([*lines, "", f"Measured on: {one_line(describe_machine())}."])
+    days = sorted({row["date"] for row in rows.values()})
+    return "\n".join([*lines, "", f"Measured on: {one_line(describe_machine())}; rows from {days[0]} to {days[-1]}."])
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from predict.shifts import Local
 import leadline
 from leadline import UserError
 from leadline.deploy import TARGETS, export
+from leadline.nn.upsampled_soft_argmin import upsampled_soft_argmin
 from leadline.predict import NetworkPredictor
 
 SIZE = (64, 96)
@@ -53,6 +54,39 @@ def test_openvino(network, images, expected, tmp_path):
     )
     agree(model([image.numpy() for image in images])[0], expected)
     same_as_a_predictor(artifact, network)
+
+
+class Head(Local):
+    """Scores of 12 planes at 1/4, and MobileStereoNet's way from them to a disparity."""
+
+    def __init__(self):
+        super().__init__()
+        self.scores = torch.nn.Conv2d(3, 12, 5, stride=4, padding=2)
+        torch.nn.init.normal_(self.scores.weight, generator=torch.Generator().manual_seed(2))
+        self.name = "head"
+
+    def forward_all(self, left, right):
+        return [upsampled_soft_argmin(self.scores(left - right), 48, 4)]
+
+
+@pytest.mark.parametrize("target", ["onnx", "openvino", "tflite"])
+def test_soft_argmin_of_upsampled_scores(target, images, tmp_path):
+    pytest.importorskip({"onnx": "onnxruntime", "openvino": "openvino", "tflite": "litert_torch"}[target])
+    network = Head().eval()
+    artifact = export(network, target, tmp_path, SIZE, verify_on=PAIRS)
+    assert artifact.verified
+    same_as_a_predictor(artifact, network)
+
+
+@pytest.mark.slow
+def test_mobilestereonet_2d_in_tflite(tmp_path):
+    """The interlaced volume plane by plane, and the soft-argmin of upsampled scores."""
+    pytest.importorskip("litert_torch")
+    pytest.importorskip("ai_edge_litert.interpreter")
+    torch.manual_seed(0)
+    network = leadline.create("mobilestereonet-2d").eval()
+    artifact = export(network, "tflite", tmp_path, (64, 192), verify_on="procedural:1,seed=5,size=64x192")
+    assert artifact.verified
 
 
 def test_openvino_float16_is_half_the_size(network, tmp_path):

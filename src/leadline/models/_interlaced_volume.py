@@ -6,7 +6,7 @@ on views cropped to their overlap. Here
 - the first one is linear and shared by all disparities, so it is computed once per view: a plane's is the left view's
   plus the right view's moved, put right in the crop's first and last column, where its neighbours are cut off;
 - several planes are computed together, in one batch, of which each plane sees its own columns only (but one at a time
-  when exported: a runtime copies each of them into the batch, which in int8 costs as much as the convolutions);
+  in exported integers: there a runtime takes as long to gather the batch as for the convolutions);
 - on a CPU channels come last in memory, which makes convolutions of few channels fast.
 Shapes: h, w at 1/4; n planes together; 2 halves of the 64 interlaced channels, which meet in the last stage only.
 """
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 # Bytes of the largest tensor of planes computed together: a CPU wants it in its cache, a GPU wants long batches.
 _BYTES_TOGETHER = {"cpu": 16 << 20, "other": 256 << 20}
+_PLANES_WHEN_COMPILING = 8  # few nodes, and memory still bounded
 _HALVES = 2
 _WIDEST = 128  # channels after the first stage: 8 groups of 16
 
@@ -45,7 +46,7 @@ def interlaced_volume(
     """
     views = _first_convolution(left, right, planes, stages)
     norm, second, third = stages[1], _stage(stages[3], stages[4]), _stage(stages[6], stages[7])
-    together = _planes_together(left, stages.training)
+    together = _planes_together(left, stages)
     volume = []
     for start in range(0, planes, together):  # chunks of planes; all see at most the columns that the first one sees
         chunk = _planes(views, start, min(together, planes - start), norm, second, third, last)
@@ -53,10 +54,12 @@ def interlaced_volume(
     return torch.cat(volume, 1)
 
 
-def _planes_together(features: Tensor, training: bool) -> int:
-    if training:
+def _planes_together(features: Tensor, stages: nn.Sequential) -> int:
+    if stages.training:
         return 1  # BatchNorm's statistics are a plane's own
-    if torch.is_grad_enabled() or torch.compiler.is_compiling():
+    if torch.compiler.is_compiling():
+        return 1 if isinstance(stages[3], nn.Conv2d) else _PLANES_WHEN_COMPILING  # `as_called`: to be quantised
+    if torch.is_grad_enabled():
         return 1  # masking in place would be in autograd's way
     b, _, h, w = features.shape
     plane = b * _WIDEST * h * w * features.element_size()
@@ -125,7 +128,7 @@ def _planes(
 
 def _first_planes(views: _Views, start: int, count: int) -> Float[Tensor, "2 n b 64 h cropped"]:
     if torch.compiler.is_compiling():
-        return _first_plane(views, start)
+        return _first_plane(views, start) if count == 1 else _first_planes_in_five_axes(views, start, count)
     left = views.left[..., start:].unsqueeze(1)
     w, planes = left.shape[-1], views.left_edge.shape[-1]
     # window i begins i columns later than window 0: the right view is moved by count - 1, count - 2, ..., 0 columns
@@ -141,7 +144,7 @@ def _first_planes(views: _Views, start: int, count: int) -> Float[Tensor, "2 n b
 
 
 def _first_plane(views: _Views, disparity: int) -> Float[Tensor, "2 1 b 64 h cropped"]:
-    """The same for exporters, one plane, in four axes: what is put right is the left view, while it is cut."""
+    """One plane, for exporters, in four axes: what is put right is the left view, while it is cut."""
     b, planes = views.left.shape[1], views.left_edge.shape[-1]
     left = views.left[..., disparity:].flatten(1, 2)
     w = left.shape[-1]
@@ -154,6 +157,27 @@ def _first_plane(views: _Views, disparity: int) -> Float[Tensor, "2 1 b 64 h cro
     else:
         left = left - F.pad(left_edge, (0, w - 1)) - F.pad(right_edge, (w - 1, 0))
     return (left + right).unflatten(1, (b, -1)).unsqueeze(1)
+
+
+def _first_planes_in_five_axes(views: _Views, start: int, count: int) -> Float[Tensor, "2 n b 64 h cropped"]:
+    """The same for exporters: TFLite pads no more than five axes, so batch and channels are one; and windows are
+    slices, as `unfold` would be lowered to such a padding."""
+    b, planes = views.left.shape[1], views.left_edge.shape[-1]
+    left = views.left[..., start:].flatten(1, 2).unsqueeze(1)
+    w = left.shape[-1]
+    right = views.right[..., planes - count : planes - 1 + w].flatten(1, 2)
+    right = torch.stack([right[..., i : i + w] for i in range(count)], 1)
+    mine = torch.eye(count, dtype=left.dtype, device=left.device).flip(0).view(count, 1, 1, count)
+    left_edge = views.left_edge[..., start : start + count].flatten(1, 2).unsqueeze(1) * mine
+    right_edge = views.right_edge[..., planes - start - count : planes - start].flatten(1, 2)
+    right_edge = right_edge.movedim(-1, 1).unsqueeze(-1)
+    x = left + right
+    if isinstance(w, int) and w > count:  # only where the edges are: padded to the whole width they cost as much again
+        parts = (x[..., :count] - left_edge, x[..., count:-1], x[..., -1:] - right_edge)
+        x = torch.cat([part for part in parts if part.shape[-1]], -1)
+    else:
+        x = x - F.pad(left_edge, (0, w - count)) - F.pad(right_edge, (w - 1, 0))
+    return x.unflatten(2, (b, -1))
 
 
 def _sum_of_planes(left: Tensor, right: Tensor) -> Float[Tensor, "2 n b c h w"]:
@@ -210,6 +234,9 @@ def _clear_unseen(x: Float[Tensor, "knb c h w"], seen: Float[Tensor, "n w"], b: 
     count, w = seen.shape
     if count == 1:
         return x
+    if torch.compiler.is_compiling():
+        halves = x.shape[0] // (count * b)
+        return x * seen.view(1, count, 1, w).expand(halves, -1, b, -1).reshape(-1, 1, 1, w)
     planes, seen = x.unflatten(0, (-1, count, b)), seen.view(count, 1, 1, 1, w)
     planes[..., : count - 1] *= seen[..., : count - 1]  # further right every plane is seen
     return x

@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 Sums = tuple[Tensor, Tensor, Tensor]  # of a block: the largest score; relative to it sum(exp) and sum(exp * disparity)
 
-FINE_PLANES = 24  # that a block stands for
+FINE_PLANES, GAPS = 24, 7  # in a block; 48 planes have 49 gaps, those at the ends included
 
 
 def upsampled_soft_argmin(
@@ -52,15 +52,17 @@ def _four_in_each_gap(scores: Float[Tensor, "b planes h w"], factor: int) -> lis
     eighths = torch.cat([scores[:, :1], scores, scores[:, -1:]], 1) / 8
     # The disparity of the first fine plane in each gap. A gap at an end has four planes too, between equals, of which
     # two count: half the sum of exp, and of exp * disparity what `begins` makes of it.
-    begins, counts = 4.0 * torch.arange(planes + 1) - 2, torch.ones(planes + 1)
-    begins[0], begins[-1] = -5 / 4, 2 * planes - 9 / 4
-    counts[0] = counts[-1] = 1 / 2
-    begins, counts = (vector.to(scores.device).view(-1, 1, 1) for vector in (begins, counts))
-    parts, gaps = [], FINE_PLANES // 4
-    for first in range(0, planes + 1, gaps):
-        block, some = eighths[:, first : first + gaps + 1], slice(first, first + gaps)
+    begins = _column(scores, [-5 / 4, *range(2, 4 * planes - 2, 4), 2 * planes - 9 / 4])
+    counts = _column(scores, [1 / 2, *[1] * (planes - 1), 1 / 2])
+    parts = []
+    for first in range(0, planes + 1, GAPS):
+        block, some = eighths[:, first : first + GAPS + 1], slice(first, first + GAPS)
         parts.append(_kept_small(_sums_of_gaps, block, begins[some], counts[some], factor))
     return parts
+
+
+def _column(like: Tensor, values: list[float]) -> Float[Tensor, "n 1 1"]:
+    return torch.tensor(values, dtype=like.dtype, device=like.device).view(-1, 1, 1)
 
 
 def _sums_of_gaps(
