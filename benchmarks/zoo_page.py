@@ -111,7 +111,7 @@ def roofline() -> str:
             "floor ms": row["floor_ms"],
             "ceilings": f"{row['ceiling_gmac_fp32']} · {row['ceiling_gmac_int8']} · {row['ceiling_gb']}",
             "of the floor": f"{float(row['of_floor']):.0%}",
-            "faster than the plain loop": f"{row['faster_than_loop']} ×" if row["faster_than_loop"] else "",
+            "faster than plain PyTorch": f"{row['faster_than_plain']} ×" if row["faster_than_plain"] else "",
         }
         for row in found
     ]
@@ -120,7 +120,7 @@ def roofline() -> str:
         "Ceilings, as measured before each network: GMAC/s in fp32, in int8, GB/s; "
         f"{about['size']}, {about['threads']} threads, {about['cpu']}, {about['date']}."
     )
-    return markdown(rows, numbers=("GMAC", "ms", "floor ms", "of the floor", "faster than the plain loop")) + (
+    return markdown(rows, numbers=("GMAC", "ms", "floor ms", "of the floor", "faster than plain PyTorch")) + (
         "\n\n" + caption
     )
 
