@@ -6,7 +6,7 @@ on views cropped to their overlap. Here
 - the first one is linear and shared by all disparities, so it is computed once per view: a plane's is the left view's
   plus the right view's moved, put right in the crop's first and last column, where its neighbours are cut off;
 - several planes are computed together, in one batch, of which each plane sees its own columns only (but one at a time
-  in exported integers: there a runtime takes as long to gather the batch as for the convolutions);
+  in exported integers: there gathering the batch is a good part of a runtime's time);
 - on a CPU channels come last in memory, which makes convolutions of few channels fast.
 Shapes: h, w at 1/4; n planes together; 2 halves of the 64 interlaced channels, which meet in the last stage only.
 """
@@ -128,7 +128,7 @@ def _planes(
 
 def _first_planes(views: _Views, start: int, count: int) -> Float[Tensor, "2 n b 64 h cropped"]:
     if torch.compiler.is_compiling():
-        return _first_plane(views, start) if count == 1 else _first_planes_in_five_axes(views, start, count)
+        return _first_planes_in_five_axes(views, start, count)
     left = views.left[..., start:].unsqueeze(1)
     w, planes = left.shape[-1], views.left_edge.shape[-1]
     # window i begins i columns later than window 0: the right view is moved by count - 1, count - 2, ..., 0 columns
@@ -141,22 +141,6 @@ def _first_planes(views: _Views, start: int, count: int) -> Float[Tensor, "2 n b
     x[..., :count] -= left_edge
     x[..., -1:] -= right_edge
     return x
-
-
-def _first_plane(views: _Views, disparity: int) -> Float[Tensor, "2 1 b 64 h cropped"]:
-    """One plane, for exporters, in four axes: what is put right is the left view, while it is cut."""
-    b, planes = views.left.shape[1], views.left_edge.shape[-1]
-    left = views.left[..., disparity:].flatten(1, 2)
-    w = left.shape[-1]
-    right = views.right[..., planes - 1 : planes - 1 + w].flatten(1, 2)
-    left_edge = views.left_edge[..., disparity, None].flatten(1, 2)
-    right_edge = views.right_edge[..., planes - 1 - disparity, None].flatten(1, 2)
-    if isinstance(w, int) and w > 1:  # only where the edges are: padded to the whole width they cost as much again
-        parts = (left[..., :1] - left_edge, left[..., 1:-1], left[..., -1:] - right_edge)
-        left = torch.cat([part for part in parts if part.shape[-1]], -1)
-    else:
-        left = left - F.pad(left_edge, (0, w - 1)) - F.pad(right_edge, (w - 1, 0))
-    return (left + right).unflatten(1, (b, -1)).unsqueeze(1)
 
 
 def _first_planes_in_five_axes(views: _Views, start: int, count: int) -> Float[Tensor, "2 n b 64 h cropped"]:

@@ -1,8 +1,8 @@
 """Soft-argmin over scores upsampled along disparity, height and width, without the volume at full resolution.
 
 Interpolation is separable, the softmax is gathered over blocks of planes, and where four fine planes lie between one
-plane of the scores and the next, as in every published network of this kind, those four never exist: their scores
-lie on a line, so that their exponentials are products of powers of only two.
+plane of the scores and the next, as in MobileStereoNet, those four never exist: their scores lie on a line, so that
+their exponentials are products of powers of only two.
 Shapes: h, w of the scores; n planes or gaps between planes, in one block.
 """
 
@@ -27,7 +27,7 @@ def upsampled_soft_argmin(
     Args:
         scores: higher is a better match; plane i stands for disparities round (i + 0.5) * max_disparity / planes - 0.5.
         max_disparity: fine planes, px at full resolution; the result lies in [0, max_disparity - 1]. With four to a
-            plane of the scores it takes a quarter of the time and memory.
+            plane of the scores it takes a quarter of the exponentials and of the memory.
         factor: full resolution over that of the scores.
 
     Equal to interpolating to (max_disparity, factor * h, factor * w) (half-pixel centres, clamped at the ends) and

@@ -22,4 +22,4 @@ def keep_channels_first(network: nn.Module) -> None:
 
 def _to_channels_first(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     image = inputs[0]
-    return inputs if image.is_cuda else (image.contiguous(memory_format=torch.contiguous_format), *inputs[1:])
+    return inputs if image.is_cuda else (image.contiguous(), *inputs[1:])
