@@ -2,7 +2,7 @@
 
     python benchmarks/distillation.py --data folder:/data/samples [--only NAME ...] [--seeds 0 1] [--draw]
 
-The teacher is the shipped plummet-s, except where SGBM teaches, and plummet-m for plummet-s itself. Every run of a
+The teacher is plummet-s-4px, except where SGBM teaches, and plummet-m-4px for plummet-s itself. Every run of a
 group has the same scenes in the same order, steps and schedule, and with one seed the same first weights. Runs that
 are there already (runs/distillation) are not made again and interrupted ones go on, so the command may be given in
 pieces with --only; a run takes one to three minutes on one free core. Writes benchmarks/results/distillation.csv and,
@@ -58,7 +58,7 @@ class Run:
     label: str
     losses: list[dict[str, Any]]
     imitated: list[dict[str, Any]] = field(default_factory=list)
-    teacher: str | list[str] = "plummet-s"
+    teacher: str | list[str] = "plummet-s-4px"
     options: dict[str, Any] = field(default_factory=dict)  # of the distill block
 
     def recipe(self, name: str, seed: int) -> dict[str, Any]:
@@ -67,7 +67,7 @@ class Run:
         distill = {"teacher": self.teacher, "losses": self.imitated, **self.options} if self.imitated else None
         return {
             "name": name,
-            "network": {"name": "plummet-s", **({} if full else HALF), **reach},
+            "network": {"name": "plummet-s", "fine": 0, **({} if full else HALF), **reach},
             "data": [{"source": "procedural", "scenes": {"max_disparity": 96 if large else 48}}],
             "render_size": "160x320" if large else "80x160",
             "crop": "128x256" if large else "64x128",
@@ -117,11 +117,11 @@ RUNS_BY_NAME = {
         "plummet-s and sgbm-padded: target",
         [],
         [{"name": "target"}],
-        ["plummet-s", "sgbm-padded"],
+        ["plummet-s-4px", "sgbm-padded"],
         {"spread": 2.0},
     ),
     "full": Run("plummet-s", "no teacher", TRUTH),
-    "full-all": Run("plummet-s", "target, distribution, hint", TRUTH, [TARGET, DISTRIBUTION, HINT], "plummet-m"),
+    "full-all": Run("plummet-s", "target, distribution, hint", TRUTH, [TARGET, DISTRIBUTION, HINT], "plummet-m-4px"),
     "large": Run("large", "no teacher", TRUTH),
     "large-all": Run("large", "target, distribution, hint", TRUTH, [TARGET, DISTRIBUTION, HINT]),
 }

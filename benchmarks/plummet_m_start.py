@@ -82,7 +82,7 @@ def _columns(name: str, wide: Plummet, small: Plummet) -> Tensor | None:
     def parts(config) -> dict[str, list[int]]:
         planes, groups = config.max_disparity // 4, config.coarse_groups
         return {
-            "aggregation.enter.0.weight": [planes, config.quarter],
+            "aggregation.enter.0.weight": [planes, config.quarter, 2 * planes],
             "aggregation.join_eighth.0.weight": [config.hidden_eighth, planes // 2, config.eighth],
             "guide.0.weight": [config.quarter, config.stem],
             **{f"coarse.{which}.conv.weight": [groups] * 3 for which in ("layers.0", "layers.1", "score")},

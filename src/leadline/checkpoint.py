@@ -24,6 +24,8 @@ from leadline.version import __version__
 
 FORMAT = 1
 _KEYS = {"task": str, "network": str, "config": dict, "surgeries": list, "provenance": dict}  # besides the version
+# Fields that a config got after checkpoints had been written, with what those networks had.
+_ADDED_LATER = {"plummet-s": {"fine": 0}, "plummet-m": {"fine": 0}}
 
 
 def save(
@@ -94,6 +96,7 @@ def read_about(path: str | os.PathLike) -> dict[str, Any]:
         raise UserError(f"{path}: written by leadline {version}, newer than this one: upgrade leadline")
     if not all(isinstance(about.get(key), kind) for key, kind in _KEYS.items()):
         raise damaged
+    about["config"] = {**_ADDED_LATER.get(about["network"], {}), **about["config"]}
     return about
 
 

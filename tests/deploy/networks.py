@@ -22,7 +22,8 @@ def small_plummet():
             buffer.copy_(0.5 + torch.rand(buffer.shape, generator=generator))
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
-            module.weight.data.copy_(0.3 + torch.randn(module.weight.shape, generator=generator))
+            scale = 0.3 + torch.randn(module.weight.shape, generator=generator)
+            module.weight.data.copy_(scale.sign() * scale.abs().clamp_min(0.02))  # near 0, a bias is millions of steps
             module.bias.data.copy_(0.2 * torch.randn(module.bias.shape, generator=generator))
     return network.eval()
 

@@ -35,7 +35,7 @@ LARGEST = (544, 1280)  # px: of larger images the upper left window is taken
 # The stages of a network, by words in the names of its layers; the first that fits.
 _STAGES = (
     ("upsampling", r"upsample|guide|detail|spx|mask|refine"),
-    ("volume", r"coarse|volume|corr|cost|preconv|conv3d|match"),
+    ("volume", r"coarse|fine\.|volume|corr|cost|preconv|conv3d|match"),
     ("regression", r"score|classif|regress|disp|head|flow_?out"),
     ("features", r"encoder\.|feature|backbone|stem|fnet|cnet|pyramid"),
     ("aggregation", r"aggreg|hourglass|encoder_decoder|dres|update|gru"),

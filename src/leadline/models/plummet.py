@@ -4,6 +4,8 @@ The left and right views share an encoder down to 1/8. Matching happens twice, b
 small 3-D filter (written in 2-D) cleans the volume with the same weights at every disparity, and at 1/4, where
 a 2-D hourglass with the disparities as channels, guided by the left view, adds what context tells. The scores of
 all three are summed: what matches plainly passes straight through, and the hourglass only has to correct it.
+Features of 1/2 then tell planes 2 px apart (`fine`), where the others alone would leave it to the scores of two planes
+4 px apart to say where between them a surface lies.
 
 Rules kept throughout, for NPUs and integer runtimes: BatchNorm after every convolution, ReLU, no 5-D tensor, no
 gather, scatter or grid_sample. Learns from StereoNet (coarse 3-D filtering; Khamis et al., ECCV 2018), LightStereo
@@ -56,6 +58,7 @@ class PlummetConfig(Parts):
     quarter: int = 32
     eighth: int = 48
     matching: int = 32  # channels that are correlated at 1/4
+    fine: int = 0  # channels that are correlated there every 2 px; 0: every 4 px alone
     coarse_groups: int = 8  # groups of the correlation at 1/8
     coarse_layers: int = 2  # 3-D filter layers at 1/8, besides the last
     hidden_quarter: int = 48
@@ -109,6 +112,33 @@ class Encoder(nn.Module):
         return half, fused, eighth, self.match_quarter(fused), self.match_eighth(eighth)
 
 
+class FineMatching(nn.Module):
+    """Correlation every 2 px, though rows and columns stay at 1/4: the right view's columns are taken at 1/2.
+
+    Odd columns are what the same convolution sees at even ones of the view moved by one: no stride that differs
+    between rows and columns, and no slicing with steps, which targets do not know.
+    """
+
+    def __init__(self, config: PlummetConfig):
+        super().__init__()
+        self.planes = config.max_disparity // 4
+        self.from_quarter = ConvBN(config.quarter, config.stem, kernel=1, relu=False)
+        self.double_to_half = doubling(config, config.stem)
+        self.join = nn.ReLU()
+        self.at_half = conv_unit(config, config.stem, config.stem)
+        self.describe = ConvBN(config.stem, config.fine, stride=2, relu=False)
+
+    def forward(
+        self, half: Float[Tensor, "b2 cs h2 w2"], quarter: Float[Tensor, "b2 cq h w"]
+    ) -> tuple[Float[Tensor, "b p h w"], Float[Tensor, "b p h w"]]:
+        """Correlations at 0, 4, 8 … px and at 2, 6, 10 … px; the batch holds left views, then right ones."""
+        features = self.at_half(self.join(half + self.double_to_half(self.from_quarter(quarter), half)))
+        left, right = features.chunk(2)
+        moved = F.pad(right[..., :-1], (1, 0))
+        left, even, odd = self.describe(torch.cat([left, right, moved])).chunk(3)
+        return correlation_volume(left, even, self.planes), correlation_volume(left, odd, self.planes)
+
+
 class CoarseFilter(nn.Module):
     """Cleans the grouped correlation at 1/8 along disparity and space; one score per plane."""
 
@@ -134,7 +164,8 @@ class Aggregation(nn.Module):
             config.hidden_eighth,
             config.hidden_sixteenth,
         )
-        self.enter = ConvBN(planes + config.quarter, quarter, kernel=1)
+        fine_planes = 2 * planes if config.fine else 0
+        self.enter = ConvBN(planes + config.quarter + fine_planes, quarter, kernel=1)
         self.down_eighth = conv_unit(config, quarter, eighth, stride=2)
         self.join_eighth = ConvBN(eighth + planes // 2 + config.eighth, eighth, kernel=1)
         self.at_eighth = _stage(config, eighth, config.depth)
@@ -154,8 +185,9 @@ class Aggregation(nn.Module):
         coarse: Float[Tensor, "b p2 h2 w2"],
         guide: Float[Tensor, "b cq h w"],
         guide_eighth: Float[Tensor, "b ce h2 w2"],
+        *fine: Float[Tensor, "b p h w"],
     ) -> Float[Tensor, "b p h w"]:
-        quarter = self.enter(torch.cat([scores, guide], 1))
+        quarter = self.enter(torch.cat([scores, guide, *fine], 1))
         eighth = self.join_eighth(torch.cat([self.down_eighth(quarter), coarse, guide_eighth], 1))
         eighth = self.at_eighth(eighth)
         sixteenth = self.at_sixteenth(self.down_sixteenth(eighth))
@@ -171,11 +203,12 @@ def _stage(config: PlummetConfig, channels: int, count: int, *more: nn.Module) -
 
 
 class Plummet(Network):
-    """Disparity (b, 1, h, w) in px of a rectified pair, 0 .. max_disparity - 4."""
+    """Disparity (b, 1, h, w) in px of a rectified pair, 0 .. max_disparity - 4 (with `fine`: - 2)."""
 
     task = Task.STEREO
     size_multiple = 16
     refine_planes: Tensor
+    even_then_odd: Tensor
 
     def __init__(self, config: PlummetConfig):
         super().__init__(config)
@@ -185,6 +218,11 @@ class Plummet(Network):
         self.coarse = CoarseFilter(self.planes // 2, config.coarse_groups, config.coarse_layers, config.filter)
         self.aggregation = Aggregation(config)
         self.correlation_weight = nn.Parameter(torch.tensor(1.0))
+        if config.fine:
+            self.fine = FineMatching(config)
+            self.fine_weight = nn.Parameter(torch.tensor(2.0))
+            order = [*range(0, 2 * self.planes, 2), *range(1, 2 * self.planes, 2)]
+            self.register_buffer("even_then_odd", torch.tensor(order, dtype=torch.float32), persistent=False)
         self.detail = ConvBN(config.stem, config.stem, stride=2)
         self.guide = conv_unit(config, config.quarter + config.stem, 32)
         self.upsample_weights = ConvBN(32, 9 * 16, kernel=1, relu=False)
@@ -198,26 +236,51 @@ class Plummet(Network):
         self, left: Float[Tensor, "b 3 h w"], right: Float[Tensor, "b 3 h w"]
     ) -> tuple[list[Float[Tensor, "b 1 h w"]], Float[Tensor, "b p hq wq"], float]:
         """Predictions as `forward_all`, the scores of the planes at 1/4 before softmax, and px between planes."""
+        predictions, parts = self._forward(left, right)
+        if len(parts) == 1:
+            return predictions, parts[0], 4.0
+        return predictions, torch.stack(parts, 2).flatten(1, 2), 2.0
+
+    def forward_all(
+        self, left: Float[Tensor, "b 3 h w"], right: Float[Tensor, "b 3 h w"]
+    ) -> list[Float[Tensor, "b 1 h w"]]:
+        return self._forward(left, right)[0]
+
+    def _forward(
+        self, left: Float[Tensor, "b 3 h w"], right: Float[Tensor, "b 3 h w"]
+    ) -> tuple[list[Float[Tensor, "b 1 h w"]], list[Float[Tensor, "b p hq wq"]]]:
+        """Predictions, and the scores at 0, 4, 8 … px; with `fine` also those at 2, 6, 10 … px."""
         self.check_size(*left.shape[-2:])
-        features = self._encode(torch.cat([left, right]))
-        (half, _), (fused, _), (eighth, _), (match_l, match_r), (coarse_l, coarse_r) = (f.chunk(2) for f in features)
-        correlation = correlation_volume(match_l, match_r, self.planes)
-        coarse_scores = self.coarse(self._coarse_volume(coarse_l, coarse_r))
-        scores = self.correlation_weight * correlation + _double(F.conv2d(coarse_scores, self.refine_planes))
-        scores = scores + self.aggregation(scores, coarse_scores, fused, eighth)
-        disparity = local_soft_argmin(scores, spacing=4.0)
+        half, fused, eighth, match_quarter, match_eighth = self._encode(torch.cat([left, right]))
+        coarse_scores = self.coarse(self._coarse_volume(*match_eighth.chunk(2)))
+        scores = self.correlation_weight * correlation_volume(*match_quarter.chunk(2), self.planes)
+        scores = scores + _double(F.conv2d(coarse_scores, self.refine_planes))
+        fine = list(self.fine(half, fused)) if self.config.fine else []
+        half, fused, eighth = (features.chunk(2)[0] for features in (half, fused, eighth))  # the left view's
+        scores = scores + self.aggregation(scores, coarse_scores, fused, eighth, *fine)
+        parts = self._with_fine(scores, fine) if fine else [scores]
+        disparity = self._regress(parts)
         weights = self.upsample_weights(self.guide(torch.cat([fused, self.detail(half)], 1)))
         final = convex_upsample(disparity, weights, factor=4)
         predictions = [final]
         if self.training:
             coarse = soft_argmin(coarse_scores, spacing=8.0)
             predictions = [_resize(coarse, final), _resize(disparity, final), final]
-        return predictions, scores, 4.0
+        return predictions, parts
 
-    def forward_all(
-        self, left: Float[Tensor, "b 3 h w"], right: Float[Tensor, "b 3 h w"]
-    ) -> list[Float[Tensor, "b 1 h w"]]:
-        return self.forward_scores(left, right)[0]
+    def _with_fine(
+        self, scores: Float[Tensor, "b p h w"], fine: list[Float[Tensor, "b p h w"]]
+    ) -> list[Float[Tensor, "b p h w"]]:
+        """Scores every 4 px and midway between, where the mean of both neighbours stands, each with its correlation."""
+        even, odd = fine
+        between = (scores + torch.cat([scores[:, 1:], scores[:, -1:]], 1)) / 2
+        return [scores + self.fine_weight * even, between + self.fine_weight * odd]
+
+    def _regress(self, parts: list[Float[Tensor, "b p h w"]]) -> Float[Tensor, "b 1 h w"]:
+        """Disparity in px from scores every 4 px, or from those and the ones midway between them."""
+        if len(parts) == 1:
+            return local_soft_argmin(parts[0], spacing=4.0)
+        return local_soft_argmin(torch.cat(parts, 1), spacing=2.0, reach=4.0, planes=self.even_then_odd)
 
     def _encode(self, images: Float[Tensor, "b 3 h w"]) -> tuple[Tensor, ...]:
         """The encoder's features; of a spiking one, their means over time."""
@@ -259,7 +322,7 @@ def _resize(x: Float[Tensor, "b 1 h w"], like: Float[Tensor, "b 1 fh fw"]) -> Fl
 @register("plummet-s")
 def plummet_s(**config) -> Plummet:
     """The small one, for a CPU or a small NPU."""
-    return Plummet(PlummetConfig(**config))
+    return Plummet(PlummetConfig(**{"fine": 24, **config}))
 
 
 @register("plummet-m")
@@ -267,7 +330,7 @@ def plummet_m(**config) -> Plummet:
     """The medium one: wider and deeper."""
     wide = {
         "stem": 24, "quarter": 48, "eighth": 96, "matching": 48, "coarse_groups": 16,
-        "hidden_quarter": 64, "hidden_eighth": 96, "hidden_sixteenth": 160, "depth": 2,
+        "hidden_quarter": 64, "hidden_eighth": 96, "hidden_sixteenth": 160, "depth": 2, "fine": 24,
     }  # fmt: skip
     return Plummet(PlummetConfig(**{**wide, **config}))
 

@@ -17,7 +17,11 @@ def soft_argmin(scores: Float[Tensor, "b p h w"], spacing: float) -> Float[Tenso
 
 
 def local_soft_argmin(
-    scores: Float[Tensor, "b p h w"], spacing: float, reach: float = 2.0, sharpness: float = 8.0
+    scores: Float[Tensor, "b p h w"],
+    spacing: float,
+    reach: float = 2.0,
+    sharpness: float = 8.0,
+    planes: Float[Tensor, " p"] | None = None,
 ) -> Float[Tensor, "b 1 h w"]:
     """The mean disparity round the likeliest plane alone, plane k standing for k * spacing px.
 
@@ -28,12 +32,15 @@ def local_soft_argmin(
     Args:
         reach: planes to either side of the peak that count in full.
         sharpness: factor on the scores for finding the peak.
+        planes: the number k of each channel's plane, where they do not stand in order.
 
     Source: the single-peak mean of Chen et al., "On the Over-Smoothing Problem of CNN Based Disparity Estimation",
     ICCV 2019, with a soft window in the place of the search for the peak's ends.
     """
     scores = scores.float()
-    planes = torch.arange(scores.shape[1], device=scores.device, dtype=torch.float32)[:, None, None]
+    if planes is None:
+        planes = torch.arange(scores.shape[1], device=scores.device, dtype=torch.float32)
+    planes = planes[:, None, None]
     if has_few_operations():
         sharp, plain = torch.softmax(scores * sharpness, 1), torch.softmax(scores, 1)
     else:  # one search for the largest serves both; ONNX Runtime transposes for a softmax over channels, and back
