@@ -1,12 +1,12 @@
-"""What each property of the procedural scenes is worth: the same short training without it.
+"""What each property of the procedural scenes, and parts of plummet, are worth: the same short training without it.
 
-    python benchmarks/zoo/scenes.py --data folder:/data/samples [--only NAME ...] [--seeds 0]
-    python benchmarks/zoo/scenes.py --draw          # docs/zoo.md's table, from the CSV
+    python benchmarks/zoo/ablations.py --data folder:/data/samples [--only NAME ...] [--seeds 0]
+    python benchmarks/zoo/ablations.py --draw          # docs/zoo.md's table, from the CSV
 
 A half-width plummet-s learns from its seed's first weights for STEPS steps; EPE, D1 and bad-1 on the pairs of --data,
 which serve nothing else, and on rendered pairs that have every property. Rows that are there are not made again, and an
-interrupted training goes on (runs/scenes). A row takes some four minutes on one free core. Writes
-benchmarks/results/scenes.csv.
+interrupted training goes on (runs/ablations). A row takes some four minutes on one free core. Writes
+benchmarks/results/ablations.csv.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 from _slim import Table  # noqa: E402
 
-CSV = ROOT / "benchmarks" / "results" / "scenes.csv"
+CSV = ROOT / "benchmarks" / "results" / "ablations.csv"
 PAGE = ROOT / "docs" / "zoo.md"
-RUNS = Path("runs") / "scenes"
+RUNS = Path("runs") / "ablations"
 RENDERED = "procedural:16,seed=77,size=192x384"
 STEPS = 1000
 HALF = {
@@ -56,26 +56,31 @@ WITHOUT: dict[str, dict[str, Any]] = {
     ),
 }
 
+PARTS: dict[str, dict[str, Any]] = {
+    "planes every 2 px: every 4 px alone": {"fine": 0},
+    "the filter of the coarse volume": {"coarse_layers": 0},
+}
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", metavar="FORMAT:PATH", help="real pairs to evaluate on at the end")
-    parser.add_argument("--only", nargs="+", choices=list(WITHOUT), metavar="NAME")
+    parser.add_argument("--only", nargs="+", choices=[*WITHOUT, *PARTS], metavar="NAME")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--draw", action="store_true", help="only the table, from the CSV")
     options = parser.parse_args()
     if not options.draw:
         for seed in options.seeds:
-            for name in options.only or WITHOUT:
+            for name in options.only or [*WITHOUT, *PARTS]:
                 measure(name, seed, options.data)
     draw()
 
 
 def recipe(without: str, seed: int) -> dict[str, Any]:
     return {
-        "name": "scenes",
-        "network": {"name": "plummet-s", **HALF},
-        "data": [{"source": "procedural", "scenes": {"max_disparity": 96, **WITHOUT[without]}}],
+        "name": "ablation",
+        "network": {"name": "plummet-s", **HALF, **PARTS.get(without, {})},
+        "data": [{"source": "procedural", "scenes": {"max_disparity": 96, **WITHOUT.get(without, {})}}],
         "render_size": "160x320",
         "crop": "128x256",
         "batch": 4,
@@ -102,7 +107,7 @@ def measure(without: str, seed: int, data: str | None) -> None:
     table = Table(CSV, ("without", "seed"))
     if table.find(without=without, seed=seed) is not None:
         return
-    path = train(recipe(without, seed), RUNS / f"{without.replace(' ', '-')}-{seed}")
+    path = train(recipe(without, seed), RUNS / f"{without.replace(' ', '-').replace(':', '')}-{seed}")
     row: dict[str, Any] = {"without": without, "seed": seed, "steps": STEPS}
     for where, pairs in (("real", data), ("rendered", RENDERED)):
         mean = {} if pairs is None else leadline.evaluate([str(path)], pairs).over_samples(str(path))
@@ -127,10 +132,10 @@ def draw() -> None:
     ]
     for name in order:
         values, seeds = means[name]
-        label = "nothing: all properties" if name == EVERYTHING else name
+        label = "nothing" if name == EVERYTHING else name
         lines.append(f"| {label} | " + " | ".join(f"{value:.2f}" for value in values) + f" | {seeds} |")
     text = PAGE.read_text(encoding="utf-8")
-    begin, end = "<!-- table scenes: written by benchmarks/zoo/scenes.py -->\n", "<!-- end of table -->"
+    begin, end = "<!-- table ablations: written by benchmarks/zoo/ablations.py -->\n", "<!-- end of table -->"
     pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
     print(write_whole(PAGE, pattern.sub(begin + "\n".join(lines) + "\n" + end, text).encode()))
 
