@@ -79,6 +79,8 @@ class PlummetConfig(Parts):
             raise UserError(
                 f"plummet: eighth ({self.eighth}) must be a multiple of coarse_groups ({self.coarse_groups})"
             )
+        if self.fine < 0:
+            raise UserError(f"plummet: fine ({self.fine}) must be 0 or a number of channels")
 
 
 class Encoder(nn.Module):
@@ -185,7 +187,7 @@ class Aggregation(nn.Module):
         coarse: Float[Tensor, "b p2 h2 w2"],
         guide: Float[Tensor, "b cq h w"],
         guide_eighth: Float[Tensor, "b ce h2 w2"],
-        *fine: Float[Tensor, "b p h w"],
+        fine: list[Float[Tensor, "b p h w"]],
     ) -> Float[Tensor, "b p h w"]:
         quarter = self.enter(torch.cat([scores, guide, *fine], 1))
         eighth = self.join_eighth(torch.cat([self.down_eighth(quarter), coarse, guide_eighth], 1))
@@ -252,12 +254,14 @@ class Plummet(Network):
         """Predictions, and the scores at 0, 4, 8 … px; with `fine` also those at 2, 6, 10 … px."""
         self.check_size(*left.shape[-2:])
         half, fused, eighth, match_quarter, match_eighth = self._encode(torch.cat([left, right]))
-        coarse_scores = self.coarse(self._coarse_volume(*match_eighth.chunk(2)))
-        scores = self.correlation_weight * correlation_volume(*match_quarter.chunk(2), self.planes)
+        coarse_left, coarse_right = match_eighth.chunk(2)
+        coarse_scores = self.coarse(self._coarse_volume(coarse_left, coarse_right))
+        match_left, match_right = match_quarter.chunk(2)
+        scores = self.correlation_weight * correlation_volume(match_left, match_right, self.planes)
         scores = scores + _double(F.conv2d(coarse_scores, self.refine_planes))
         fine = list(self.fine(half, fused)) if self.config.fine else []
         half, fused, eighth = (features.chunk(2)[0] for features in (half, fused, eighth))  # the left view's
-        scores = scores + self.aggregation(scores, coarse_scores, fused, eighth, *fine)
+        scores = scores + self.aggregation(scores, coarse_scores, fused, eighth, fine)
         parts = self._with_fine(scores, fine) if fine else [scores]
         disparity = self._regress(parts)
         weights = self.upsample_weights(self.guide(torch.cat([fused, self.detail(half)], 1)))
