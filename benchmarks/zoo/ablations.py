@@ -70,6 +70,8 @@ def main() -> None:
     parser.add_argument("--draw", action="store_true", help="only the table, from the CSV")
     options = parser.parse_args()
     if not options.draw:
+        if options.data is None:
+            parser.error("--data is needed, unless with --draw")
         for seed in options.seeds:
             for name in options.only or [*WITHOUT, *PARTS]:
                 measure(name, seed, options.data)
@@ -103,16 +105,15 @@ def recipe(without: str, seed: int) -> dict[str, Any]:
     }
 
 
-def measure(without: str, seed: int, data: str | None) -> None:
-    table = Table(CSV, ("without", "seed"))
-    if table.find(without=without, seed=seed) is not None:
+def measure(without: str, seed: int, data: str) -> None:
+    if Table(CSV, ("without", "seed")).find(without=without, seed=seed) is not None:
         return
     path = train(recipe(without, seed), RUNS / f"{without.replace(' ', '-').replace(':', '')}-{seed}")
     row: dict[str, Any] = {"without": without, "seed": seed, "steps": STEPS}
     for where, pairs in (("real", data), ("rendered", RENDERED)):
-        mean = {} if pairs is None else leadline.evaluate([str(path)], pairs).over_samples(str(path))
+        mean = leadline.evaluate([str(path)], pairs).over_samples(str(path))
         for column, key in (("epe_px", "epe"), ("d1_percent", "d1"), ("bad_1_percent", "bad_1")):
-            row[f"{where}_{column}"] = round(float(mean[key]), 3) if mean else ""
+            row[f"{where}_{column}"] = round(float(mean[key] or 0), 3)
     Table(CSV, ("without", "seed")).add(**row)
 
 
