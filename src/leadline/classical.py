@@ -55,7 +55,7 @@ class ClassicalStereo(Predictor):
                 f"{name} cannot search {num_disparities} disparities: give a multiple of 16, at most {MAX_RANGE}"
             )
         self.name = name
-        self.num_disparities = num_disparities
+        self.num_disparities = self.max_disparity = num_disparities
 
     def _predict(self, left: np.ndarray, right: np.ndarray) -> Float32[np.ndarray, "h w"]:
         return fill_background(*self.match(left, right))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,13 @@ from leadline.classical import ClassicalStereo
 from leadline.classical_flow import ClassicalFlow
 from leadline.classical_frames import ClassicalInterpolation
 from leadline.errors import UserError, unknown_name
-from leadline.predict import NetworkPredictor, Predictor
+from leadline.predict import Careful, NetworkPredictor, Predictor, Rescaled
 from leadline.predict.middle_flow import MiddleFlow
 
 CLASSICAL = (ClassicalStereo, ClassicalFlow, ClassicalInterpolation)
 FLOW = ":flow"  # behind an interpolation network's name
+CAREFUL = ":careful"  # behind a stereo model's
+SCALE = re.compile(r"(.+):x(\d+(?:\.\d+)?)")  # the same: NAME:x1.5
 WEIGHTS = Path(__file__).parent / "weights"  # NAME.safetensors; what is here is the zoo
 MEASURED = "measured.json"  # beside the weights: {"about": {...}, "models": {name: {column: number}}}
 
@@ -38,6 +41,7 @@ def load(
         name_or_path: a model of the zoo, a checkpoint (.safetensors), the folder of an artifact, "sgbm",
             "sgbm-padded", "bm", "dis", "dis-fast", "dis-ultrafast", "farneback", "mean" or "dis-warp"; or one of
             an interpolation network with ":flow" behind it: the motion that it finds on its way, as a flow predictor.
+            Behind what is for stereo, ":careful" stands for `leadline.predict.Careful`, ":x1.5" for `Rescaled` by 1.5.
         device: for networks; None: the GPU where there is one, else the CPU.
         num_disparities: px, for the classical algorithms: how far they search, a multiple of 16. None: 192.
         threads: for the runtime of an artifact; None: its own choice.
@@ -47,6 +51,10 @@ def load(
             option that the model does not take.
     """
     name = os.fspath(name_or_path)
+    if name.endswith(CAREFUL):
+        return Careful(load(name.removesuffix(CAREFUL), device, num_disparities, threads))
+    if (scaled := SCALE.fullmatch(name)) and not Path(name).exists():
+        return Rescaled(load(scaled[1], device, num_disparities, threads), float(scaled[2]))
     if name in ClassicalStereo.NAMES:
         return ClassicalStereo(name, 192 if num_disparities is None else num_disparities)
     for classical in (ClassicalFlow, ClassicalInterpolation):

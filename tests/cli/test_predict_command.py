@@ -242,6 +242,26 @@ def test_disparities_beyond_16_bits_are_invalid_in_the_png(pair, tmp_path, monke
     assert read_pfm_plainly(tmp_path / "out" / "disparity.pfm")[1, 1] == 300
 
 
+def test_disparities_at_the_end_of_a_networks_range_are_warned_of(tmp_path):
+    wide = cv2.resize(np.random.default_rng(3).integers(0, 255, (64, 400, 3), np.uint8), (1200, 192))
+    for shift, told in ((60, False), (181, True)):
+        cv2.imwrite(str(tmp_path / "left.png"), wide[:, :960])
+        cv2.imwrite(str(tmp_path / "right.png"), wide[:, shift : shift + 960])
+        arguments = ["predict", str(tmp_path / "left.png"), str(tmp_path / "right.png"), "-o", str(tmp_path / "out")]
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code == 0, result.output
+        assert ("crowd at the end of plummet-s's range of 192 px" in result.stderr) == told, result.stderr
+
+
+def test_careful_prediction(pair, tmp_path):
+    arguments = ["predict", *pair, "-o", str(tmp_path / "out"), "-m", "sgbm:careful", "--num-disparities", "16"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    found = read_pfm_plainly(tmp_path / "out" / "disparity.pfm")
+    assert abs(np.median(found[:, 40:]) - SHIFT) < 0.5
+    assert json.loads((tmp_path / "out" / "meta.json").read_text())["model"] == "sgbm:careful"
+
+
 def test_swapped_and_unrectified_pairs_are_warned_of(tmp_path):
     left, right = plane(200, 320)
     cv2.imwrite(str(tmp_path / "left.png"), right)

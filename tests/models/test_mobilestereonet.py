@@ -203,3 +203,16 @@ def test_3d_accepts_what_2d_cannot():
     """More planes than columns: the planes beyond stay empty."""
     network = leadline.create("mobilestereonet-3d", max_disparity=83).eval()
     assert network(torch.rand(1, 3, 16, 16), torch.rand(1, 3, 16, 16)).isfinite().all()
+
+
+@torch.no_grad()
+def test_the_scores_of_2d_are_what_its_disparity_is_read_from():
+    torch.manual_seed(0)
+    network = leadline.create("mobilestereonet-2d").eval()
+    left, right = torch.rand(2, 1, 3, 32, 208).unbind()
+    predictions, scores, spacing = network.forward_scores(left, right)
+    assert (scores.shape, spacing) == ((1, 192, 8, 52), 1.0)
+    upsampled = torch.nn.functional.interpolate(scores, scale_factor=4, mode="bilinear")
+    expected = (upsampled.softmax(1) * torch.arange(192.0).view(1, -1, 1, 1)).sum(1, keepdim=True)
+    torch.testing.assert_close(predictions[-1], expected, atol=1e-3, rtol=0)
+    torch.testing.assert_close(predictions[-1], network(left, right))

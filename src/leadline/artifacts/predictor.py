@@ -26,6 +26,7 @@ class ArtifactPredictor(TiledPredictor):
         self.task = manifest.task
         self.takes_time = TIME in manifest.inputs
         self.name = name
+        self.max_disparity = manifest.max_disparity
         self.max_area = max_area
 
     def _padded_size(self, height: int, width: int) -> tuple[int, int]:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:  # heavy imports stand in the functions, so that --help stays 
     from leadline.geometry.camera import StereoCamera
     from leadline.predict import Predictor
 
+NEAR_END, CROWDED = 0.9, 0.01  # of a model's range, and share of the pixels there that is told
+
 
 @dataclass(frozen=True)
 class Options:
@@ -179,6 +181,7 @@ def _predict_one(predictor: Predictor, pair: Pair, folder: Path, options: Option
         valid &= checked.valid
     if not valid.any():
         results.warnings.append("no pixel has a valid disparity")
+    results.warnings += _end_of_range(predictor, disparity[valid])
     results.clear()
     results.disparity(disparity, valid)
     if options.camera is not None:
@@ -209,6 +212,21 @@ def _predict_one(predictor: Predictor, pair: Pair, folder: Path, options: Option
             "seconds": round(seconds, 4),
         }
     )
+
+
+def _end_of_range(predictor: Predictor, disparities: np.ndarray) -> list[str]:
+    """A warning where many disparities are about as large as a network can find: larger ones may be there."""
+    from leadline.classical import ClassicalStereo
+
+    reach = predictor.max_disparity
+    if isinstance(getattr(predictor, "inner", predictor), ClassicalStereo):
+        return []  # beyond its range it finds noise, of any size
+    if reach is None or disparities.size == 0 or (disparities > NEAR_END * reach).mean() < CROWDED:
+        return []
+    return [
+        f"disparities crowd at the end of {predictor.name}'s range of {reach} px, and larger ones are missed: "
+        f"-m {predictor.name}:careful or {predictor.name}:x0.5 reaches farther"
+    ]
 
 
 def _read(path: Path, white_level: int | None, warnings: list[str]) -> np.ndarray:

@@ -9,6 +9,7 @@ Shapes: b batch, h w image.
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -93,6 +94,17 @@ class MobileStereoNet2D(Network):
         heads = (self.classif0, self.classif1, self.classif2, self.classif3)
         return [self._disparity(head(cost)) for head, cost in zip(heads, self._costs(left, right), strict=True)]
 
+    def forward_scores(
+        self, left: Float[Tensor, "b 3 h w"], right: Float[Tensor, "b 3 h w"]
+    ) -> tuple[list[Float[Tensor, "b 1 h w"]], Float[Tensor, "b d hq wq"], float]:
+        """Predictions as `forward_all`; the last one's scores before softmax at 0, 1, 2 … px; and 1 px between them."""
+        heads = (self.classif0, self.classif1, self.classif2, self.classif3)
+        scores = [head(cost) for head, cost in zip(heads, self._costs(left, right), strict=True)]
+        # planes as the rows of one tall image, as the upsampling of `_disparity` reads between them
+        columns, size = scores[-1].flatten(2).unsqueeze(1), scores[-1].shape[-2:]
+        fine = F.interpolate(columns, size=(self.config.max_disparity, columns.shape[-1]), mode="bilinear")
+        return [self._disparity(score) for score in scores], fine.squeeze(1).unflatten(2, size), 1.0
+
     def call_layers(self) -> bool:
         """The volume's second and third stage as 2-D convolutions: 60 % of the network's multiplications."""
         if isinstance(self.conv3d[3], nn.Conv2d):
@@ -105,12 +117,14 @@ class MobileStereoNet2D(Network):
         """What the four classifiers look at, coarse to fine, each (b, 48, h/4, w/4)."""
         check_pair(self, left, right)
         left, right = both_views(self.feature_extraction, self.normalize(left), self.normalize(right))
-        volume = interlaced_volume(self.preconv11(left), self.preconv11(right), PLANES, self.conv3d, self.volume11)
-        cost = self.dres0(volume)
+        cost = self.dres0(self._volume(self.preconv11(left), self.preconv11(right)))
         cost0 = self.dres1(cost) + cost
         cost1 = self.encoder_decoder1(cost0)
         cost2 = self.encoder_decoder2(cost1)
         return [cost0, cost1, cost2, self.encoder_decoder3(cost2)]
+
+    def _volume(self, left: Float[Tensor, "b 32 hq wq"], right: Float[Tensor, "b 32 hq wq"]) -> Tensor:
+        return interlaced_volume(left, right, PLANES, self.conv3d, self.volume11)
 
     def _disparity(self, scores: Float[Tensor, "b 48 qh qw"]) -> Float[Tensor, "b 1 h w"]:
         return upsampled_soft_argmin(scores, self.config.max_disparity, factor=4)

@@ -43,16 +43,13 @@ def local_soft_argmin(
     planes = planes[:, None, None]
     if has_few_operations():
         sharp, plain = torch.softmax(scores * sharpness, 1), torch.softmax(scores, 1)
-    else:  # one search for the largest serves both; ONNX Runtime transposes for a softmax over channels, and back
+    else:  # one search for the largest serves both, and no plane is divided: the sums are, at the end
         low = scores - scores.detach().amax(1, keepdim=True)
-        sharp, plain = _over_sum(torch.exp(low * sharpness)), _over_sum(torch.exp(low))
-    peak = (sharp * planes).sum(1, keepdim=True)
+        sharp, plain = torch.exp(low * sharpness), torch.exp(low)
+    peak = (sharp * planes).sum(1, keepdim=True) / sharp.sum(1, keepdim=True)
     window = (reach + 0.5 - (planes - peak).abs()).clamp(0, 1)
     share = plain * window
     # Between two equal peaks the window may be empty: then the middle of both is the answer.
     moment, total = (share * planes).sum(1, keepdim=True), share.sum(1, keepdim=True)
-    return (moment + 1e-3 * peak) / (total + 1e-3) * spacing
-
-
-def _over_sum(x: Float[Tensor, "b p h w"]) -> Float[Tensor, "b p h w"]:
-    return x / x.sum(1, keepdim=True)
+    least = 1e-3 * plain.sum(1, keepdim=True)
+    return (moment + least * peak) / (total + least) * spacing

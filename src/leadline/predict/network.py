@@ -31,6 +31,7 @@ class NetworkPredictor(TiledPredictor):
         self.task = network.task
         self.takes_time = network.takes_time
         self.name = getattr(network, "name", type(network).__name__)
+        self.max_disparity = getattr(network.config, "max_disparity", None) if self.task is Task.STEREO else None
         self.max_area = network.max_area if max_area is None else max_area
 
     def _padded_size(self, height: int, width: int) -> tuple[int, int]:

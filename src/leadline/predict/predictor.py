@@ -35,6 +35,7 @@ class Predictor(ABC):
     task: Task
     name: str
     takes_time: bool = False  # interpolation: whether it knows any time, or the middle alone
+    max_disparity: int | None = None  # stereo: px that it searches; None: not known
 
     def predict(self, *images: np.ndarray, time: float | None = None) -> np.ndarray:
         """The prediction for one pair (or image).
