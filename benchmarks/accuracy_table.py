@@ -34,7 +34,9 @@ BEGIN, END = "<!-- accuracy table: written by benchmarks/accuracy_table.py -->",
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, metavar="FORMAT:PATH")
-    parser.add_argument("--models", nargs="+", default=["plummet-s", "plummet-m", "plummet-m:careful", "sgbm", "sgbm-padded", "bm"])
+    parser.add_argument(
+        "--models", nargs="+", default=["plummet-s", "plummet-m", "plummet-m:careful", "sgbm", "sgbm-padded", "bm"]
+    )
     parser.add_argument("--dry", action="store_true", help="print the table, write nothing")
     options = parser.parse_args()
     predictors = {name: leadline.load(name) for name in options.models}

@@ -1,4 +1,4 @@
-"""What MobileStereoNet-2D begins with: a network of its shape that matches by absolute differences, trained for a while.
+"""What MobileStereoNet-2D begins with: a network of its shape that matches by absolute differences, already trained.
 
     python benchmarks/mobilestereonet_start.py train RECIPE.yaml        # of absolute-differences-2d; may be interrupted
     python benchmarks/mobilestereonet_start.py give STAND_IN.safetensors runs/mobilestereonet-2d-start.safetensors
@@ -31,7 +31,6 @@ from leadline.models.mobilestereonet import PLANES, MobileStereoNet2D, MobileSte
 from leadline.models.registry import register
 from leadline.nn.regression import soft_argmin
 from leadline.training import train
-from leadline.training.recipe import load_recipe
 
 NAME = "absolute-differences-2d"
 TERMS, PAIRS = 8, 4  # of relu(l - r) and relu(r - l); channels of either view that the first convolution sees at once

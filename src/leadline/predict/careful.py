@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from jaxtyping import Float32
 
@@ -42,8 +43,9 @@ class Careful(Predictor):
         factor = self.factor_for(left, right)
         fine, fine_sure = self._checked(left, right, factor)
         coarse, coarse_sure = self._checked(left, right, max(factor / STEP, SMALLEST))
-        disparity = np.where(~fine_sure & coarse_sure, coarse, fine)
-        return fill_background(disparity, fine_sure | coarse_sure)
+        sure = fine_sure | coarse_sure
+        filled = fill_background(np.where(fine_sure, fine, coarse), sure)
+        return np.where(sure, filled, cv2.medianBlur(filled, 5))  # rows were filled one by one
 
     def factor_for(self, left: np.ndarray, right: np.ndarray) -> float:
         """The larger of the two scales: what the largest disparity allows, seen at half the size or less."""
