@@ -136,7 +136,7 @@ def main() -> None:
     assert isinstance(stand_in, AbsoluteDifferences2D)
     torch.manual_seed(0)
     network = with_volume(stand_in)
-    network.provenance = {"grown from": options.stand_in, "before": stand_in.provenance}
+    network.provenance = stand_in.provenance | {"volume": "set to the sum of absolute differences of the features"}
     leadline.save(network, options.output)
     print(f"{options.output}: mobilestereonet-2d that matches by absolute differences")
 
