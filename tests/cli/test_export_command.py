@@ -102,3 +102,10 @@ def test_benchmarks_that_cannot_run(arguments, message):
     result = run("benchmark", *arguments, "--size", "64x96")
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+def test_what_is_made_of_several_predictions_is_not_exported(tmp_path):
+    result = CliRunner().invoke(main, ["export", "plummet-s:careful", "--to", "onnx", "-o", str(tmp_path / "out")])
+    assert result.exit_code == 2
+    assert "behind the exported model's name" in result.stderr
+    assert not (tmp_path / "out").exists()

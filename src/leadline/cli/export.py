@@ -150,7 +150,10 @@ def _load(model: str) -> Any:
         raise UserError(f"{model}: is exported already: give the zoo name or the checkpoint that it was made of")
     predictor = load(model, "cpu")
     if not isinstance(predictor, NetworkPredictor):
-        raise UserError(f"{model}: only networks can be exported, and this is OpenCV's algorithm")
+        raise UserError(
+            f"{model}: only networks can be exported, and neither OpenCV's algorithms nor what is made of several "
+            "predictions (:careful, :x1.5): export the network, and put that behind the exported model's name"
+        )
     return predictor.network
 
 
