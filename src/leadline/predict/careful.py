@@ -26,7 +26,7 @@ class Careful(Predictor):
     than the images where they hold disparities that the predictor does not reach. Where both views agree there, its
     disparity stands; else that of the smaller scale, if they agree there; what neither scale is sure of takes the
     background beside it, since mostly it is hidden in the right view. Threshold, filling and the use of the range were
-    chosen on rendered scenes. With a range to look at it takes about 6.7 times the time of one prediction, by pixels.
+    chosen on rendered scenes. With a range to look at it takes 6.7 times the time of one prediction by pixels.
     """
 
     task = Task.STEREO
