@@ -41,6 +41,8 @@ RUNTIMES = ("onnx", "openvino", "tflite")
 
 # plummet's 1x1 convolutions: 4 % of its weights, through which all features pass
 ONE_BY_ONE = dict.fromkeys(("encoder.match_*", "encoder.down_*", "aggregation.[ej]*", "aggregation.up_*"), 8)
+# MobileStereoNet-2D's volume computes a sum of absolute differences, which statistics of small batches would spoil.
+VOLUME = ["conv3d*", "volume11*"]
 
 VARIANTS: dict[str, dict[str, Any] | None] = {
     "float": None,
@@ -70,6 +72,8 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=["plummet-s", "plummet-m", "mobilestereonet-2d"])
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
     parser.add_argument("--steps", type=int, default=300, help="of training, for those that are trained")
+    parser.add_argument("--batch", type=int, default=8, help="pairs of a step; 2 where memory is short")
+    parser.add_argument("--crop", default="160x320", metavar="HxW", help="of the pairs of a step")
     parser.add_argument("--limit", type=int, help="only so many real pairs")
     parser.add_argument("--size", default="384x1248", metavar="HxW", help="of the exported models and the timed pair")
     parser.add_argument("--threads", type=int, default=2)
@@ -117,11 +121,17 @@ def checkpoint(model: str, variant: str, options: argparse.Namespace) -> Path:
 def measure(network: Any, model: str, variant: str, options: argparse.Namespace) -> dict[str, Any]:
     """One row: the variant is made where it is not there yet, and measured."""
     path, how = checkpoint(model, variant, options), VARIANTS[variant]
+    has_volume = model.startswith("mobilestereonet-2d")
+    if has_volume and how is not None and how.get("bits") == 1:
+        how = how | {"bits": {"*": 1} | dict.fromkeys(VOLUME, 8)}
     if not path.is_file() and how is not None:
         training = {}
         if is_trained(variant):
             teacher = model if how.get("taught") else None
-            training = {"finetune": recipe(how.get("bits", 8), teacher, options), "folder": path.with_suffix("")}
+            told = recipe(how.get("bits", 8), teacher, options)
+            if has_volume:
+                told["freeze"] = VOLUME
+            training = {"finetune": told, "folder": path.with_suffix("")}
         leadline.save(quantize(network, **{k: v for k, v in how.items() if k != "taught"}, **training), path)
     predictor = leadline.load(path, "cpu")
     assert isinstance(predictor, NetworkPredictor)
@@ -141,15 +151,16 @@ def measure(network: Any, model: str, variant: str, options: argparse.Namespace)
 
 def recipe(bits: int | dict[str, int], teacher: str | None, options: argparse.Namespace) -> dict[str, Any]:
     """Training on procedural scenes; the fewer the bits, the larger the steps. A teacher shows its scores, too."""
+    crop = parse_size(options.crop)
     rate = {8: 5e-5, 4: 2e-4, 1: 1e-3}[bits["*"] if isinstance(bits, dict) else bits]
     taught = {"distill": {"teacher": teacher, "losses": [{"name": "distribution"}, {"name": "target", "weight": 0.5}]}}
     return {
         "name": "quantized",
         "network": {"name": "filled-in"},
         "data": [{"source": "procedural", "scenes": {"max_disparity": 188}}],
-        "crop": [160, 320],
-        "render_size": [224, 448],
-        "batch": 8,
+        "crop": list(crop),
+        "render_size": [side * 7 // 5 for side in crop],
+        "batch": options.batch,
         "reuse": 3,
         "steps": options.steps,
         "seed": 21,

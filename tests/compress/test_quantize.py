@@ -1,10 +1,14 @@
 """Quantised networks: what each word means, that files keep them, and what is refused."""
 
 import copy
+import json
+from dataclasses import asdict
 
 import pytest
 import torch
 from compress.small import mixed, small_plummet
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import nn
 
 import leadline
@@ -13,6 +17,7 @@ from leadline.checkpoint import load_network
 from leadline.compress import quantize, write_scales
 from leadline.compress.flow import watch
 from leadline.compress.scale_file import fixed_quantizers
+from leadline.nn.quantize.layers import Numbers
 from leadline.surgeries.quantize import binary_layers, quantized_layers
 
 CALIBRATION = "procedural:2,seed=4,size=64x96"
@@ -93,8 +98,6 @@ def test_a_checkpoint_keeps_a_quantised_network_to_the_bit(make, case, pair, tmp
 
 
 def test_bytes_on_disk_are_those_of_the_bits(tmp_path):
-    from safetensors import safe_open
-
     network = leadline.create("plummet-s")
     sizes = {}
     for bits in (8, 4, 1):
@@ -105,10 +108,39 @@ def test_bytes_on_disk_are_those_of_the_bits(tmp_path):
     assert sizes == {8: 82944, 4: 82944 // 2, 1: 82944 // 8}
 
 
-def test_unused_layers_stay_float():
-    made = quantize(mixed(), data=CALIBRATION)
-    assert type(made.unused) is nn.Conv2d
-    assert set(quantized_layers(made)) == {"enter.0", "depthwise.0", "deep", "mix", "up", "out"}
+def test_of_unused_layers_the_weights_alone_get_bits():
+    network = mixed()
+    used = {"enter.0", "depthwise.0", "deep", "mix", "up", "out"}
+    for options, bits in (({}, 8), ({"bits": 4}, 4), ({"bits": 1}, 4), ({"bits": {"*": 8, "mix": 4}}, 8)):
+        layer = quantize(network, data=CALIBRATION, **options).unused
+        assert layer.numbers.bits == bits
+        assert layer.input_quantizer is None
+        assert layer.output_quantizer is None
+        step = network.unused.weight.abs().amax((1, 2, 3), keepdim=True) / (2 ** (bits - 1) - 1)
+        assert ((layer.weight - network.unused.weight).abs() <= 0.51 * step).all()
+    some = quantize(network, data=CALIBRATION, bits={"mix": 8})
+    assert set(quantized_layers(some)) == {"mix"}
+    assert set(quantized_layers(quantize(network, data=CALIBRATION))) == used | {"unused"}
+
+
+def test_a_file_of_before_0_9_is_read(pair, tmp_path):
+    """There each layer's scales and bias had tensors of their own, and defaults were written out."""
+    made = quantize(small_plummet(), data=CALIBRATION)
+    path = leadline.save(made, tmp_path / "new.safetensors")
+    with safe_open(path, "pt") as file:
+        tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+    for joined in ("quantizers.channel_scale", "quantizers.bias"):
+        del tensors[joined]
+    for name, layer in quantized_layers(made).items():
+        tensors[f"{name}.bias"] = layer.bias.detach()
+        if layer.weight_quantizer.scale.numel() > 1:
+            tensors[f"{name}.weight_quantizer.scale"] = layer.weight_quantizer.scale
+    about = json.loads(metadata["leadline"])
+    for how in about["surgeries"][-1]["layers"].values():
+        for part in how.keys() & {"weight", "input", "output"}:
+            how[part] = asdict(Numbers(**how[part]))
+    save_file(tensors, tmp_path / "old.safetensors", metadata | {"leadline": json.dumps(about)})
+    assert torch.equal(predict(load_network(tmp_path / "old.safetensors"), pair), predict(made, pair))
 
 
 def test_eight_bits_come_near_and_four_less_so(plummet, pair):

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from leadline.data.augment import AugmentConfig, change_colour, shift_rows
+from leadline.data.augment import AugmentConfig, change_colour, sharpen, shift_rows
 from leadline.data.batch import StereoBatch
 from leadline.data.tasks.stereo import augment
 from leadline.nn.warp import inside, warp_to_left
@@ -60,11 +60,12 @@ def test_flips_do_happen_and_keep_the_pair() -> None:
     [
         GEOMETRY,
         AugmentConfig(brightness=0.2, contrast=0.2, saturation=0.2, gamma=0.3, asymmetric=0.5),
+        AugmentConfig(sharpen=2.0),
         AugmentConfig(noise=0.05),
         AugmentConfig(occluders=1.0),
         AugmentConfig(vertical_jitter=2.0),
     ],
-    ids=["geometry", "colour", "noise", "occluders", "jitter"],
+    ids=["geometry", "colour", "sharpen", "noise", "occluders", "jitter"],
 )
 def test_repeatable_in_range_and_different_by_seed(config: AugmentConfig) -> None:
     one, again, other = drawn(config), drawn(config), drawn(config, seed=1)
@@ -95,6 +96,19 @@ def test_asymmetric_colour_differs_between_the_views() -> None:
     grey = slice(2, 3)  # constant in both views
     assert torch.allclose(same.left[:, grey], same.right[:, grey])
     assert (apart.left[:, grey] - apart.right[:, grey]).abs().amax((1, 2, 3)).min() > 1e-3
+
+
+def test_sharpening_by_frequency() -> None:
+    """The finest stripes grow by the whole factor, stripes twice as wide by half of it, both views alike."""
+    columns = torch.arange(64)
+    fine, wide = 0.5 + 0.1 * (1 - 2 * (columns % 2)), 0.5 + 0.1 * (1 - 2 * (columns // 2 % 2))
+    views = [stripes.expand(8, 3, 16, 64).float() for stripes in (fine, wide, fine)]
+    same, twice_as_wide, right = sharpen(views, 2.0, torch.Generator().manual_seed(0))
+    factor = (same[:, 0, 8, 32] - 0.5) / 0.1
+    assert ((factor > 1) & (factor < 3)).all()
+    assert len(set(factor.tolist())) == 8
+    assert torch.equal(same, right)
+    assert torch.allclose((twice_as_wide[:, 0, 8, 32] - 0.5) / 0.1, 1 + (factor - 1) / 2, atol=1e-4)
 
 
 def test_colour_by_hand() -> None:

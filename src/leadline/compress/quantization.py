@@ -79,7 +79,8 @@ def quantize(
         bits: of the weights: 8, 4 or 1; "auto": 8, 4 or float per layer, from measured sensitivities and `budget`; or
             by layer's name (with * and ?), where the last that matches counts and 32 means float; "*" alone means what
             its number alone would, so that others make exceptions.
-            With 4 and 1, the layers that see the images or give the prediction get 8.
+            With 4 and 1, the layers that see the images or give the prediction get 8. A number for all layers holds
+            for the weights of those that serve training alone, too, with 4 in the place of 1.
         activation_bits: of the activations, 8 or 4, at weights of less than 8 bits. Layers of 1 bit have binary ones.
         scheme: "symmetric" or "asymmetric", of the activations (None: asymmetric); with `weights_only` of the weights
             (None: symmetric), which are symmetric else.
@@ -121,6 +122,8 @@ def quantize(
     record = _record(
         network, flow, per_layer, activation_bits, scheme, mode, weights_only, granularity, outputs, sparse
     )
+    for name, value in _idle_bits(network, flow, bits).items():
+        record["layers"][name] = layer_record(Numbers(value, symmetric=True, granularity=CHANNEL), None, None)
     network.surgeries = [*getattr(network, "surgeries", []), *([called] if called else []), record]
     needs_ranges = mode != "dynamic" and not weights_only
     given = scale_zero_point is not None
@@ -194,6 +197,15 @@ def _same_bits(network: Network, names: list[str], flow: Flow, bits: int) -> dic
     return {name: 8 if name in keep else bits for name in names}
 
 
+def _idle_bits(network: Network, flow: Flow, bits: Any) -> dict[str, int]:
+    """Of the layers that no prediction passes through, such as heads that are there for training alone."""
+    for_all = bits.get("*", FLOAT) if isinstance(bits, Mapping) else bits
+    if for_all not in OFFERED:
+        return {}
+    layers = (name for name, module in network.named_modules() if quantizable(module) and name not in flow.order)
+    return dict.fromkeys(layers, max(for_all, 4))
+
+
 def _skipped(network: Network, names: list[str], skip: Iterable[str] | str, data: Any) -> set[str]:
     patterns = [part.strip() for part in skip.split(",") if part.strip()] if isinstance(skip, str) else list(skip)
     found: set[str] = set()
@@ -261,7 +273,7 @@ def _owner_of_input(name: str, layers: dict[str, Any], flow: Flow) -> str | None
     It is rounded once then, and scales that are learned cannot drift apart, which converters refuse.
     """
     numbers = layers[name].get("input")
-    if numbers is None or numbers["dynamic"]:
+    if numbers is None or numbers.get("dynamic"):
         return None
     source = flow.source.get(name, "")
     if layers.get(source, {}).get("output") == numbers:

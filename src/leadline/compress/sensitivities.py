@@ -151,7 +151,7 @@ def sensitivity(
     rows = []
     for width in bits:
         all_quantized = quantize(network, bits={"*": width}, outputs="all", data=calibrate_on)
-        layers = quantized_layers(all_quantized)
+        layers = {n: layer for n, layer in quantized_layers(all_quantized).items() if layer.input_quantizer is not None}
         base = copy.deepcopy(network).eval()
         for conv, norm in all_quantized.surgeries[-1]["folded"]:
             fold_batchnorm(base, conv, norm)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -24,6 +25,7 @@ class AugmentConfig:
     saturation: float = 0.0
     gamma: float = 0.0
     asymmetric: float = 0.0
+    sharpen: float = 0.0
     noise: float = 0.0
     occluders: float = 0.0
     scale: tuple[float, float] = (1.0, 1.0)
@@ -72,6 +74,23 @@ def change_colour(image: Images, change: Float[Tensor, "b 4"]) -> Images:
     image = grey + (image - grey) * (1 + saturation)
     mean = image.mean((1, 2, 3), keepdim=True)
     return (mean + (image - mean) * (1 + contrast) + brightness).clamp(0, 1)
+
+
+def sharpen(images: list[Images], largest: float, draw: torch.Generator) -> list[Images]:
+    """The finest detail of each item, up to 1 + `largest` times as strong, alike in all its images.
+
+    Unsharp masking about the blur (1, 2, 1) / 4, as cameras do it: at the highest frequency the factor is the whole
+    one. Rendered scenes have half as much detail of one to two pixels as photographs.
+    """
+    amount = (torch.rand(len(images[0]), generator=draw) * largest).view(-1, 1, 1, 1).to(images[0].device)
+    return [(image + amount * (image - _blur(image))).clamp(0, 1) for image in images]
+
+
+def _blur(image: Images) -> Images:
+    kernel = image.new_tensor([0.25, 0.5, 0.25])
+    around = F.pad(image, (1, 1, 1, 1), mode="replicate")
+    weight = (kernel[:, None] * kernel).expand(image.shape[1], 1, 3, 3)
+    return F.conv2d(around, weight, groups=image.shape[1])
 
 
 def occlude(image: Images, probability: float, draw: torch.Generator) -> Images:

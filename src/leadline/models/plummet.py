@@ -26,6 +26,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from leadline.errors import UserError
+from leadline.models._plummet_refine import Refinement
 from leadline.models.network import Network, Task
 from leadline.models.registry import register
 from leadline.nn.conv import ConvBN
@@ -65,6 +66,7 @@ class PlummetConfig(Parts):
     hidden_eighth: int = 64
     hidden_sixteenth: int = 96
     depth: int = 1  # residual units per stage
+    refine: int = 0  # channels of a second look at 1/2, which needs grid_sample; 0: none
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -79,8 +81,9 @@ class PlummetConfig(Parts):
             raise UserError(
                 f"plummet: eighth ({self.eighth}) must be a multiple of coarse_groups ({self.coarse_groups})"
             )
-        if self.fine < 0:
-            raise UserError(f"plummet: fine ({self.fine}) must be 0 or a number of channels")
+        for name in ("fine", "refine"):
+            if getattr(self, name) < 0:
+                raise UserError(f"plummet: {name} ({getattr(self, name)}) must be 0 or a number of channels")
 
 
 class Encoder(nn.Module):
@@ -228,6 +231,8 @@ class Plummet(Network):
         self.detail = ConvBN(config.stem, config.stem, stride=2)
         self.guide = conv_unit(config, config.quarter + config.stem, 32)
         self.upsample_weights = ConvBN(32, 9 * 16, kernel=1, relu=False)
+        if config.refine:
+            self.refine = Refinement(config.stem, config.refine)
         self.register_buffer("refine_planes", _between_planes(self.planes), persistent=False)
         if config.volume == "concatenation":  # half of the volume's channels from either view
             self.before_concatenation = ConvBN(config.eighth, config.coarse_groups // 2, kernel=1, relu=False)
@@ -260,16 +265,18 @@ class Plummet(Network):
         scores = self.correlation_weight * correlation_volume(match_left, match_right, self.planes)
         scores = scores + _double(F.conv2d(coarse_scores, self.refine_planes))
         fine = list(self.fine(half, fused)) if self.config.fine else []
+        both_at_half = half
         half, fused, eighth = (features.chunk(2)[0] for features in (half, fused, eighth))  # the left view's
         scores = scores + self.aggregation(scores, coarse_scores, fused, eighth, fine)
         parts = self._with_fine(scores, fine) if fine else [scores]
         disparity = self._regress(parts)
         weights = self.upsample_weights(self.guide(torch.cat([fused, self.detail(half)], 1)))
         final = convex_upsample(disparity, weights, factor=4)
-        predictions = [final]
+        predictions = [self.refine(both_at_half, final)] if self.config.refine else [final]
         if self.training:
             coarse = soft_argmin(coarse_scores, spacing=8.0)
-            predictions = [_resize(coarse, final), _resize(disparity, final), final]
+            before = [final] if self.config.refine else []
+            predictions = [_resize(coarse, final), _resize(disparity, final), *before, *predictions]
         return predictions, parts
 
     def _with_fine(
@@ -337,6 +344,12 @@ def plummet_m(**config) -> Plummet:
         "hidden_quarter": 64, "hidden_eighth": 96, "hidden_sixteenth": 160, "depth": 2, "fine": 24,
     }  # fmt: skip
     return Plummet(PlummetConfig(**{**wide, **config}))
+
+
+@register("plummet-r")
+def plummet_r(**config) -> Plummet:
+    """plummet-s that looks a second time, at 1/2, for targets with grid_sample."""
+    return plummet_s(**{"refine": 24, **config})
 
 
 @register("plummet-snn")

@@ -6,7 +6,7 @@ checkpoint. Weights are stored as they are computed with: a byte each, two to a 
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -23,7 +23,9 @@ from leadline.surgeries.registry import Record, Surgery, Tensors, add_surgery
 
 KIND = "quantize"
 QUANTIZER_TENSORS = ("scale", "zero_point", "stretch")
-SCALES, ZERO_POINTS = "quantizers.scale", "quantizers.zero_point"  # of tensors with one each, in the record's order
+# Every tensor of a file has a line in its header: small ones go together, in the record's order.
+SCALES, ZERO_POINTS = "quantizers.scale", "quantizers.zero_point"  # of tensors with one each
+CHANNEL_SCALES, BIASES = "quantizers.channel_scale", "quantizers.bias"  # of symmetric weights; of their layers
 
 
 def layer_record(weight: Numbers, input: Numbers | None, output: Numbers | None) -> dict[str, Any]:
@@ -33,7 +35,13 @@ def layer_record(weight: Numbers, input: Numbers | None, output: Numbers | None)
     therefore shares; and "sparse": the weight was pruned, and its zeros stay.
     """
     parts = {"weight": weight, "input": input, "output": output}
-    return {name: asdict(numbers) for name, numbers in parts.items() if numbers is not None}
+    return {name: _told(numbers) for name, numbers in parts.items() if numbers is not None}
+
+
+def _told(numbers: Numbers) -> dict[str, Any]:
+    """What is not the default."""
+    values = {field.name: getattr(numbers, field.name) for field in fields(numbers)}
+    return {field.name: values[field.name] for field in fields(numbers) if values[field.name] != field.default}
 
 
 def quantize_layers(
@@ -120,7 +128,7 @@ def _quantizers(record: Record) -> list[tuple[str, dict[str, Any]]]:
         (f"{name}.{part}_quantizer", how[part])
         for name, how in record["layers"].items()
         for part in ("weight", "input", "output")
-        if part in how and not how[part]["dynamic"] and not (part == "input" and "input_as" in how)
+        if part in how and not how[part].get("dynamic") and not (part == "input" and "input_as" in how)
     ]
 
 
@@ -145,19 +153,21 @@ def _pack(network: Network, record: Record, tensors: Tensors) -> Tensors:
         scale, zero_point = _scales(layer, tensors, name)
         codes = to_codes(tensors[key], scale, zero_point, layer.weight_quantizer.grid).to(torch.int8)
         tensors[key] = pack_nibbles(codes) if layer.numbers.bits == 4 else codes
-    # Every tensor of a file has a line in its header: single numbers go together.
-    scales, zero_points = [], []
+    scales, zero_points, of_channels = [], [], []
     for quantizer, how in _quantizers(record):
         scale, zero_point = tensors.pop(f"{quantizer}.scale"), tensors.pop(f"{quantizer}.zero_point").to(torch.int8)
         if scale.numel() == 1:
             scales.append(scale.flatten())
             zero_points.append(zero_point.flatten())
             continue
-        tensors[f"{quantizer}.scale"] = scale
-        if not how["symmetric"]:
-            tensors[f"{quantizer}.zero_point"] = zero_point
-    if scales:
-        tensors[SCALES], tensors[ZERO_POINTS] = torch.cat(scales), torch.cat(zero_points)
+        if how["symmetric"]:
+            of_channels.append(scale.flatten())
+        else:
+            tensors[f"{quantizer}.scale"], tensors[f"{quantizer}.zero_point"] = scale, zero_point
+    biases = [tensors.pop(bias) for name in record["layers"] if (bias := f"{name}.bias") in tensors]
+    for key, parts in ((SCALES, scales), (ZERO_POINTS, zero_points), (CHANNEL_SCALES, of_channels), (BIASES, biases)):
+        if parts:
+            tensors[key] = torch.cat(parts)
     for name in record.get("binary") or {}:
         tensors[f"{name}.weight"] = pack_bits(tensors[f"{name}.weight"] >= 0)
     return tensors
@@ -165,20 +175,22 @@ def _pack(network: Network, record: Record, tensors: Tensors) -> Tensors:
 
 def _unpack(network: Network, record: Record, tensors: Tensors) -> Tensors:
     tensors = dict(tensors)
-    scales, zero_points = tensors.pop(SCALES, torch.empty(0)), tensors.pop(ZERO_POINTS, torch.empty(0))
-    taken = 0
+    joined = {key: _Joined(tensors.pop(key, torch.empty(0))) for key in (SCALES, ZERO_POINTS, CHANNEL_SCALES, BIASES)}
     for quantizer, how in _quantizers(record):
         held = network.get_submodule(quantizer).scale
         assert isinstance(held, torch.Tensor)
-        shape = held.shape
+        shape, key = held.shape, f"{quantizer}.scale"
         if shape.numel() == 1:
-            scale, zero_point = scales[taken].reshape(shape), zero_points[taken].reshape(shape)
-            taken += 1
+            scale, zero_point = joined[SCALES].take(shape), joined[ZERO_POINTS].take(shape)
         else:
-            scale = tensors[f"{quantizer}.scale"]
+            scale = tensors[key] if key in tensors else joined[CHANNEL_SCALES].take(shape)  # before 0.9: one by one
             zero_point = torch.zeros_like(scale) if how["symmetric"] else tensors[f"{quantizer}.zero_point"]
-        tensors[f"{quantizer}.scale"], tensors[f"{quantizer}.zero_point"] = scale.clone(), zero_point.to(torch.int32)
+        tensors[key], tensors[f"{quantizer}.zero_point"] = scale.clone(), zero_point.to(torch.int32)
         tensors[f"{quantizer}.stretch"] = torch.zeros_like(scale)
+    for name in record["layers"]:
+        bias, key = _layer(network, name).bias, f"{name}.bias"
+        if bias is not None and key not in tensors:
+            tensors[key] = joined[BIASES].take(bias.shape).clone()
     for borrowed, owner in _borrowed(record):
         for part in QUANTIZER_TENSORS:
             tensors[f"{borrowed}.{part}"] = tensors[f"{owner}.{part}"]
@@ -194,6 +206,17 @@ def _unpack(network: Network, record: Record, tensors: Tensors) -> Tensors:
         size = tensors[f"{name}.scale"].abs().clamp(1e-3, 1)
         tensors[f"{name}.weight"] = signs * size.view(-1, 1, 1, 1)
     return tensors
+
+
+class _Joined:
+    """Tensors that were put into one, taken out again one after the other."""
+
+    def __init__(self, values: Tensor):
+        self.values, self.taken = values, 0
+
+    def take(self, shape: torch.Size) -> Tensor:
+        begin, self.taken = self.taken, self.taken + shape.numel()
+        return self.values[begin : self.taken].reshape(shape)
 
 
 def _layer(network: Network, name: str) -> QuantizedLayer:

@@ -20,9 +20,9 @@ from leadline.errors import UserError, unknown_name
 from leadline.models import Network, Task
 from leadline.models.network import channels_last
 from leadline.training.adversarial import Adversary
+from leadline.training.dilated_bf16 import keep_channels_first
 from leadline.training.distill import Distillation, Sees
 from leadline.training.distill.layers import recording
-from leadline.training.grouped_bf16 import keep_channels_first
 from leadline.training.losses import Kind, Outputs, TotalLoss
 from leadline.training.optimizers import make_optimizer
 from leadline.training.recipe import Recipe
@@ -178,23 +178,24 @@ def tensors_of(network: nn.Module) -> list[Tensor]:
 
 
 def freeze(network: Network, patterns: list[str]) -> list[nn.Module]:
-    """Takes modules out of training; returns them.
+    """Takes modules, and the network's own parameters, out of training; returns the modules.
 
     Raises:
-        UserError: a pattern that no module's name matches, or nothing left to train.
+        UserError: a pattern that no name matches, or nothing left to train.
     """
-    modules = {name: module for name, module in network.named_modules() if name}
+    parts: dict[str, Any] = {name: module for name, module in network.named_modules() if name}
+    parts |= dict(network.named_parameters(recurse=False))
     found = []
     for pattern in patterns:
-        matching = [module for name, module in modules.items() if fnmatch.fnmatchcase(name, pattern)]
+        matching = [part for name, part in parts.items() if fnmatch.fnmatchcase(name, pattern)]
         if not matching:
-            raise unknown_name(f"freeze: module of {network.name}", pattern, list(modules))
+            raise unknown_name(f"freeze: module of {network.name}", pattern, list(parts))
         found += matching
-    for module in found:
-        module.requires_grad_(False)
+    for part in found:
+        part.requires_grad_(False)
     if not any(parameter.requires_grad for parameter in network.parameters()):
         raise UserError("freeze: leaves nothing to train: name fewer modules")
-    return found
+    return [part for part in found if isinstance(part, nn.Module)]
 
 
 def make_schedule_config(optimizer: Any, name: str, total: int, warmup: int, options: dict[str, Any]) -> dict[str, Any]:

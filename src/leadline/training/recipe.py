@@ -97,6 +97,7 @@ class Augment(Part):
     saturation: NonNegative = 0.0  # both views: factor 1 +- this
     gamma: NonNegative = 0.0  # both views: exponent up to exp(+- this)
     asymmetric: Fraction = 0.0  # the right view's own change, as a share of the four amounts above
+    sharpen: NonNegative = 0.0  # all images: finest detail up to 1 + this times as strong
     noise: NonNegative = 0.0  # largest standard deviation of Gaussian noise, drawn per pair
     occluders: Fraction = 0.0  # probability of rectangles of mean colour on the right view (HSMNet, 2019)
     scale: tuple[float, float] = (1.0, 1.0)  # zoom of the pair; the disparity is multiplied by it
@@ -196,7 +197,7 @@ class Recipe(Part):
     name: str = Field(pattern=r"^\w[\w.-]*$")
     network: Named
     init: str | None = None  # checkpoint whose weights the run starts from: a file, or the name of a shipped one
-    freeze: list[str] = []  # modules of the network, by name with * and ?, that stay as they are
+    freeze: list[str] = []  # modules, or parameters, of the network, by name with * and ?, that stay as they are
     data: list[Source] = Field(default=[Source(source="procedural")], min_length=1)
     render_size: Size | None = None  # of the scenes before cropping; default: the crop
     crop: Size

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from leadline.data import crop as crops
-from leadline.data.augment import AugmentConfig, add_noise, chance, occlude, shared_colour
+from leadline.data.augment import AugmentConfig, add_noise, chance, occlude, shared_colour, sharpen
 from leadline.data.batch import FlowBatch
 from leadline.data.sample import Sample
 from leadline.data.tasks.images import image_tensors, mask_tensor
@@ -75,6 +75,8 @@ def augment(scenes: FlowBatch, crop: Size, config: AugmentConfig, draw: torch.Ge
         batch = _flip(batch, chance(len(batch), config.flip, draw), axis=2)
         batch = _flip(batch, chance(len(batch), config.flip, draw), axis=3)
     frame0, frame1 = shared_colour(batch.frame0, batch.frame1, config, draw)
+    if config.sharpen:
+        frame0, frame1 = sharpen([frame0, frame1], config.sharpen, draw)
     if config.occluders:
         frame1 = occlude(frame1, config.occluders, draw)
     if config.noise:

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from leadline.data import crop as crops
-from leadline.data.augment import AugmentConfig, add_noise, chance, change_colour, signed
+from leadline.data.augment import AugmentConfig, add_noise, chance, change_colour, sharpen, signed
 from leadline.data.batch import TripletBatch
 from leadline.data.sample import Sample
 from leadline.data.tasks.images import image_tensor, image_tensors, mask_tensor
@@ -109,6 +109,8 @@ def augment(scenes: TripletBatch, crop: Size, config: AugmentConfig, draw: torch
         change = torch.stack([signed(count, amount, draw) for amount in amounts], 1)
         # Contrast is about the mean of an image: side by side all three have the same.
         frame0, frame1, frame = change_colour(torch.cat([frame0, frame1, frame], 3), change).chunk(3, 3)
+    if config.sharpen:
+        frame0, frame1, frame = sharpen([frame0, frame1, frame], config.sharpen, draw)
     if config.noise:
         frame0, frame1 = add_noise(frame0, frame1, config.noise, draw)
     return TripletBatch(frame0, frame1, frame, batch.time, batch.valid, batch.flow, batch.flow_valid)

@@ -11,7 +11,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from leadline.data import crop as crops
-from leadline.data.augment import AugmentConfig, chance, change_colour
+from leadline.data.augment import AugmentConfig, chance, change_colour, sharpen
 from leadline.data.batch import MonoBatch
 from leadline.data.sample import Sample
 from leadline.data.tasks.images import image_tensor, image_tensors, mask_tensor
@@ -106,6 +106,9 @@ def augment(scenes: MonoBatch, crop: Size, config: AugmentConfig, draw: torch.Ge
         if n:
             each = change.repeat_interleave(n, 0)
             frames = change_colour(frames.flatten(0, 1), each).unflatten(0, (count, n))
+    if config.sharpen:
+        image, *others = sharpen([image, *frames.unbind(1)], config.sharpen, draw)
+        frames = torch.stack(others, 1) if n else frames
     if config.noise:
         deviation = (torch.rand(count, generator=draw) * config.noise).view(-1, 1, 1, 1, 1)
         noise = torch.randn(count, 1 + n, *image.shape[1:], generator=draw) * deviation

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from leadline.data import crop as crops
-from leadline.data.augment import AugmentConfig, add_noise, chance, occlude, shared_colour, shift_rows, signed
+from leadline.data.augment import AugmentConfig, add_noise, chance, occlude, shared_colour, sharpen, shift_rows, signed
 from leadline.data.batch import StereoBatch
 from leadline.data.sample import Sample
 from leadline.data.tasks.images import image_tensors, mask_tensor
@@ -73,6 +73,8 @@ def augment(scenes: StereoBatch, crop: Size, config: AugmentConfig, draw: torch.
     if config.vertical_jitter:
         right = shift_rows(right, signed(len(batch), config.vertical_jitter, draw))
     left, right = shared_colour(left, right, config, draw)
+    if config.sharpen:
+        left, right = sharpen([left, right], config.sharpen, draw)
     if config.occluders:
         right = occlude(right, config.occluders, draw)
     if config.noise:

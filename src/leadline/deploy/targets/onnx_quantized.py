@@ -59,8 +59,9 @@ def tidy(model: Any, network: Network) -> None:
     - a ReLU is left out where the codes before it end at 0 already, as it changes nothing there;
     - a tensor that was just dequantised is not quantised a second time with the same scale.
     """
+    held = _initializers(model.graph)  # not of layers that serve training alone
     for name, layer in quantized_layers(network).items():
-        if layer.numbers.bits == 4 and not layer.grouped:
+        if layer.numbers.bits == 4 and not layer.grouped and f"{name}.codes" in held:
             _store_int4(model.graph, f"{name}.codes")
     for name in binary_layers(network):
         _store_bits(model.graph, f"{name}.codes")
