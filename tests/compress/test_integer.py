@@ -67,6 +67,8 @@ def test_the_reference_against_float64():
     """Sums below 2^53 are exact there, whatever kernel torch takes."""
     network = quantize(mixed(), data=CALIBRATION)
     for layer in quantized_layers(network).values():
+        if layer.input_quantizer is None:  # serves no prediction
+            continue
         shape = (5, 8) if isinstance(layer, QuantizedLinear) else (2, layer.in_channels, *[6] * (layer.weight.ndim - 2))
         codes = np.random.default_rng(0).integers(-128, 128, shape, np.int8)
         x = torch.from_numpy(codes.astype(np.float64) - int(layer.input_quantizer.zero_point))
