@@ -45,8 +45,9 @@ def main() -> None:
         for model in options.models:
             if errors.find(model=model, pairs=pairs, contrast=CONTRASTS[0]):
                 continue
-            rows = [by_contrast(sample, leadline.load(model)) for sample in samples]
-            for contrast, found in zip(CONTRASTS, zip(*rows, strict=False), strict=False):
+            predictor = leadline.load(model)
+            rows = [by_contrast(sample, predictor) for sample in samples]
+            for contrast, found in zip(CONTRASTS[:-1], zip(*rows, strict=True), strict=True):
                 known = [error for error in found if error is not None]
                 errors.add(model=model, pairs=pairs, contrast=contrast, median_px=round(fmean(known), 3))
 

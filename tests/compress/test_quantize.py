@@ -123,6 +123,16 @@ def test_of_unused_layers_the_weights_alone_get_bits():
     assert set(quantized_layers(quantize(network, data=CALIBRATION))) == used | {"unused"}
 
 
+def test_weights_that_are_used_without_their_layer_stay_as_they_are():
+    """The volume of MobileStereoNet-2D reads its first convolution's weights itself."""
+    network = leadline.create("mobilestereonet-2d")
+    heads = {f"classif{head}.{layer}" for head in (0, 1, 2) for layer in ("0.0", "2")}
+    assert watch(network).idle == heads
+    made = quantize(network, bits=4, rounding="nearest", weights_only=True)
+    assert heads < quantized_layers(made).keys()
+    assert torch.equal(made.conv3d[0].weight, network.conv3d[0].weight)
+
+
 def test_a_file_of_before_0_9_is_read(pair, tmp_path):
     """There each layer's scales and bias had tensors of their own, and defaults were written out."""
     made = quantize(small_plummet(), data=CALIBRATION)

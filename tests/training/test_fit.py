@@ -13,12 +13,13 @@ from click.testing import CliRunner
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+import leadline
 from leadline.checkpoint import load_network, read_about
 from leadline.cli.train import command
 from leadline.data.formats.images import write_image
 from leadline.errors import UserError
 from leadline.training.fit import make_network, pairs_seen, train
-from leadline.training.module import Training
+from leadline.training.module import Training, freeze
 from leadline.training.recipe import check_recipe
 from leadline.zoo import find_checkpoint
 
@@ -103,6 +104,13 @@ def test_what_is_frozen_stays_as_it_is(run: Path, tmp_path: Path) -> None:
     for name, tensor in before.state_dict().items():
         same = torch.equal(tensor, trained.state_dict()[name])
         assert same == name.startswith("features."), name  # BatchNorm's statistics, too
+
+
+def test_a_parameter_of_the_networks_own_can_be_frozen() -> None:
+    network = leadline.create("plummet-s")
+    assert freeze(network, ["correlation_*", "encoder"]) == [network.encoder]
+    assert not network.correlation_weight.requires_grad
+    assert network.fine_weight.requires_grad
 
 
 @pytest.mark.parametrize(("freeze", "told"), [("featurs", "did you mean 'features'"), ("*", "nothing to train")])

@@ -51,6 +51,7 @@ class Flow:
     source: dict[str, str] = field(default_factory=dict)  # layer -> the one on whose output's values its input lies
     reads: dict[str, set[str]] = field(default_factory=dict)  # layer -> layers before it
     same_input: dict[str, str] = field(default_factory=dict)  # layer -> the first one that was given the same tensors
+    idle: set[str] = field(default_factory=set)  # whose weights no function was given: they serve training alone
 
 
 class _Watch(TorchFunctionMode):
@@ -59,6 +60,7 @@ class _Watch(TorchFunctionMode):
         self.values: dict[int, _Value] = {}
         self.kept: list[Tensor] = []  # so that no identity is used twice
         self.uses: dict[tuple[str, int], list[str]] = defaultdict(list)
+        self.given: set[int] = set()  # identities of all tensors that functions were given
 
     def put(self, tensor: Tensor, value: _Value) -> None:
         self.values[id(tensor)] = value
@@ -68,7 +70,9 @@ class _Watch(TorchFunctionMode):
         return self.values.get(id(tensor), _Value())
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        seen = [self.get(x) for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]  # before: it may be in place
+        tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+        self.given.update(map(id, tensors))
+        seen = [self.get(x) for x in tensors]  # before: it may be in place
         out = func(*args, **(kwargs or {}))
         made = [x for x in tree_leaves(out) if isinstance(x, Tensor)]
         if not made:
@@ -144,6 +148,8 @@ def watch(network: Network) -> Flow:
             flow.folded.append((conv, norm))
     folded = {conv for conv, _ in flow.folded}
     flow.order = list(inputs)
+    layers = ((name, module) for name, module in network.named_modules() if isinstance(module, LAYERS))
+    flow.idle = {name for name, module in layers if not any(id(p) in mode.given for p in module.parameters())}
     flow.last = set(mode.get(prediction).upstream)
     for name, values in inputs.items():
         flow.reads[name] = set().union(*(value.upstream for value in values))

@@ -118,12 +118,10 @@ def quantize(
     called = called_layers.apply(network)  # from here on, some layers are others under the same names
     flow = watch(network)
     names = [name for name in flow.order if quantizable(network.get_submodule(name))]
-    per_layer = _bits_per_layer(network, names, flow, bits, skip, budget, data)
+    per_layer = _bits_per_layer(network, names, flow, bits, skip, budget, data) | _idle_bits(network, flow, bits)
     record = _record(
         network, flow, per_layer, activation_bits, scheme, mode, weights_only, granularity, outputs, sparse
     )
-    for name, value in _idle_bits(network, flow, bits).items():
-        record["layers"][name] = layer_record(Numbers(value, symmetric=True, granularity=CHANNEL), None, None)
     network.surgeries = [*getattr(network, "surgeries", []), *([called] if called else []), record]
     needs_ranges = mode != "dynamic" and not weights_only
     given = scale_zero_point is not None
@@ -198,12 +196,12 @@ def _same_bits(network: Network, names: list[str], flow: Flow, bits: int) -> dic
 
 
 def _idle_bits(network: Network, flow: Flow, bits: Any) -> dict[str, int]:
-    """Of the layers that no prediction passes through, such as heads that are there for training alone."""
+    """Of the weights that no prediction is made with, such as those of heads that are there for training alone."""
     for_all = bits.get("*", FLOAT) if isinstance(bits, Mapping) else bits
     if for_all not in OFFERED:
         return {}
-    layers = (name for name, module in network.named_modules() if quantizable(module) and name not in flow.order)
-    return dict.fromkeys(layers, max(for_all, 4))
+    idle = (name for name, _ in network.named_modules() if name in flow.idle)
+    return {name: max(for_all, 4) for name in idle if quantizable(network.get_submodule(name))}
 
 
 def _skipped(network: Network, names: list[str], skip: Iterable[str] | str, data: Any) -> set[str]:
@@ -244,7 +242,7 @@ def _record(
         shared = _granularity(network, name, granularity)
         weight = Numbers(value, symmetric or not weights_only, granularity=shared)
         given = made = None
-        if not weights_only:
+        if not weights_only and name not in flow.idle:
             width = 8 if value == 8 else activation_bits
             given = Numbers(width, symmetric, dynamic=mode == "dynamic")
             inner = outputs == "all" or (outputs == "inner" and name not in flow.last)

@@ -48,7 +48,7 @@ class Refinement(nn.Module):
             half: features at 1/2, of left views and then of right ones.
             disparity: px; it is not trained through.
         """
-        start = F.interpolate(disparity.detach(), scale_factor=0.5, mode="nearest") / 2
+        start = F.max_pool2d(disparity.detach(), 1, 2) / 2  # every second pixel; runtimes disagree on resizing to it
         left, right = self.describe(half).chunk(2)
         scores = self._compare(left, right, start)
         structure = (start - F.avg_pool2d(start, 5, 1, 2, count_include_pad=False)).clamp(-4, 4)

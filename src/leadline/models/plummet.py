@@ -14,7 +14,7 @@ al., IROS 2021) and RAFT (convex upsampling).
 Every kind of part can be exchanged for another of leadline.nn by name (`Parts`): the kind of convolution, of residual
 unit, of attention, of the ways down and up, of normalisation and so on. What is said above holds for the defaults.
 Two exchanges have names of their own: plummet-snn, whose encoder spikes, and plummet-b, whose 3x3 convolutions have
-one bit.
+one bit. plummet-r gives up the rule on grid_sample for a second look (`refine`, see `_plummet_refine`).
 Shapes: b batch, h w image, planes = max_disparity / 4.
 """
 
@@ -208,7 +208,7 @@ def _stage(config: PlummetConfig, channels: int, count: int, *more: nn.Module) -
 
 
 class Plummet(Network):
-    """Disparity (b, 1, h, w) in px of a rectified pair, 0 .. max_disparity - 4 (with `fine`: - 2)."""
+    """Disparity (b, 1, h, w) in px of a rectified pair, 0 .. max_disparity - 4 (with `fine`: - 2; `refine`: 4 more)."""
 
     task = Task.STEREO
     size_multiple = 16
@@ -265,19 +265,18 @@ class Plummet(Network):
         scores = self.correlation_weight * correlation_volume(match_left, match_right, self.planes)
         scores = scores + _double(F.conv2d(coarse_scores, self.refine_planes))
         fine = list(self.fine(half, fused)) if self.config.fine else []
-        both_at_half = half
-        half, fused, eighth = (features.chunk(2)[0] for features in (half, fused, eighth))  # the left view's
+        half_left, fused, eighth = (features.chunk(2)[0] for features in (half, fused, eighth))
         scores = scores + self.aggregation(scores, coarse_scores, fused, eighth, fine)
         parts = self._with_fine(scores, fine) if fine else [scores]
         disparity = self._regress(parts)
-        weights = self.upsample_weights(self.guide(torch.cat([fused, self.detail(half)], 1)))
-        final = convex_upsample(disparity, weights, factor=4)
-        predictions = [self.refine(both_at_half, final)] if self.config.refine else [final]
-        if self.training:
-            coarse = soft_argmin(coarse_scores, spacing=8.0)
-            before = [final] if self.config.refine else []
-            predictions = [_resize(coarse, final), _resize(disparity, final), *before, *predictions]
-        return predictions, parts
+        weights = self.upsample_weights(self.guide(torch.cat([fused, self.detail(half_left)], 1)))
+        predictions = [convex_upsample(disparity, weights, factor=4)]
+        if self.config.refine:
+            predictions.append(self.refine(half, predictions[0]))
+        if not self.training:
+            return predictions[-1:], parts
+        coarse = soft_argmin(coarse_scores, spacing=8.0)
+        return [_resize(coarse, predictions[0]), _resize(disparity, predictions[0]), *predictions], parts
 
     def _with_fine(
         self, scores: Float[Tensor, "b p h w"], fine: list[Float[Tensor, "b p h w"]]

@@ -40,8 +40,7 @@ def layer_record(weight: Numbers, input: Numbers | None, output: Numbers | None)
 
 def _told(numbers: Numbers) -> dict[str, Any]:
     """What is not the default."""
-    values = {field.name: getattr(numbers, field.name) for field in fields(numbers)}
-    return {field.name: values[field.name] for field in fields(numbers) if values[field.name] != field.default}
+    return {f.name: value for f in fields(numbers) if (value := getattr(numbers, f.name)) != f.default}
 
 
 def quantize_layers(
