@@ -55,7 +55,9 @@ def test_it_is_plummet_before_it_looks_again():
     assert (refined - seen[0]).abs().max() > 0
 
 
-@pytest.mark.parametrize(("target", "runtime"), [("onnx", "onnxruntime"), ("openvino", "openvino"), ("tflite", "litert_torch")])
+@pytest.mark.parametrize(
+    ("target", "runtime"), [("onnx", "onnxruntime"), ("openvino", "openvino"), ("tflite", "litert_torch")]
+)
 def test_it_goes_where_grid_sample_goes(target, runtime, tmp_path):
     pytest.importorskip(runtime)
     network = create("plummet-r", **SMALL).eval()
