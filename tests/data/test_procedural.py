@@ -1,5 +1,6 @@
 """Procedural scenes: is the ground truth true, and does a scene depend on nothing but its seed and index?"""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from leadline import UserError
 from leadline.data import open_data
 from leadline.data.procedural import SceneConfig, render_motion, render_stereo
+from leadline.data.procedural.furnished import is_furnished
 from leadline.data.procedural.motion import draw_motion, flow_at, moved_from
 from leadline.data.procedural.scene import FIELDS, Layers
 
@@ -29,9 +31,13 @@ def warp(image: torch.Tensor, u: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     return F.grid_sample(image, grid, align_corners=True, padding_mode="border")
 
 
-@pytest.mark.parametrize(("room", "street"), [(1.0, 0.0), (0.0, 1.0), (0.0, 0.0)])
-def test_right_view_at_x_minus_disparity_shows_the_left_view(room, street):
-    batch = render_stereo(3, range(6), (96, 192), SceneConfig(**FAULTLESS, room=room, street=street, textureless=0.0))
+@pytest.mark.parametrize(
+    "layout",
+    [{"room": 1.0, "street": 0.0}, {"room": 0.0, "street": 1.0}, {"room": 0.0, "street": 0.0}, {"furnished": 1.0}],
+    ids=str,
+)
+def test_right_view_at_x_minus_disparity_shows_the_left_view(layout):
+    batch = render_stereo(3, range(6), (96, 192), SceneConfig(**FAULTLESS, **layout, textureless=0.0))
     warped = warp(batch.right, -batch.disparity[:, 0], torch.zeros_like(batch.disparity[:, 0]))
     error = (warped - batch.left).abs().mean(1, keepdim=True)
     seen = ~batch.occluded
@@ -42,8 +48,9 @@ def test_right_view_at_x_minus_disparity_shows_the_left_view(room, street):
     assert (shifted - batch.left).abs().mean(1, keepdim=True)[seen].mean() > 2 * error[seen].mean()
 
 
-def test_occlusion_agrees_with_a_forward_splat():
-    batch = render_stereo(5, range(4), (64, 160), CLEAN)
+@pytest.mark.parametrize("furnished", [0.0, 1.0])
+def test_occlusion_agrees_with_a_forward_splat(furnished):
+    batch = render_stereo(5, range(4), (64, 160), replace(CLEAN, furnished=furnished))
     agreement = []
     for disparity, occluded in zip(batch.disparity[:, 0].numpy(), batch.occluded[:, 0].numpy(), strict=True):
         h, w = disparity.shape
@@ -56,6 +63,19 @@ def test_occlusion_agrees_with_a_forward_splat():
             hidden[inside] = nearest[column[inside]] > disparity[y][inside] + 1.5
             agreement.append((hidden == occluded[y]).mean())
     assert np.mean(agreement) > 0.97
+
+
+def test_rooms_stand_among_layers_where_their_number_says_and_within_the_range():
+    mixed = SceneConfig(furnished=0.5, max_disparity=40)
+    together = render_stereo(2, range(8), (48, 96), mixed)
+    rooms = [is_furnished(2, i, mixed) for i in range(8)]
+    assert 0 < sum(rooms) < 8
+    for i, room in enumerate(rooms):
+        alone = render_stereo(2, [i], (48, 96), replace(mixed, furnished=float(room)))
+        torch.testing.assert_close(together.disparity[i : i + 1], alone.disparity)
+        torch.testing.assert_close(together.right[i : i + 1], alone.right)
+    assert together.disparity.min() > 0
+    assert together.disparity.max() <= 40
 
 
 def test_scene_depends_on_seed_and_index_alone():

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from leadline.data.procedural.bank import load_bank
-from leadline.data.procedural.raycast import Solids, _grid, render_rooms
+from leadline.data.procedural.raycast import Solids, ray_grid, render_rooms
 from leadline.data.procedural.rooms import ELLIPSOID, Room, RoomConfig, draw_room
 from leadline.errors import UserError
 from leadline.nn.reproject import project, reproject
@@ -59,7 +59,7 @@ def test_the_other_view_shows_what_depth_and_motion_say():
     swapped = dataclasses.replace(room, poses=room.poses[::-1])
     focal, centre = float(views.intrinsics[0, 0]), (float(views.intrinsics[0, 2]), float(views.intrinsics[0, 3]))
     there = Solids(swapped, load_bank("cpu"), "cpu").meet(
-        room.poses[1], _grid(SIZE, 1, focal, centre, "cpu"), focal, 1
+        room.poses[1], ray_grid(SIZE, 1, focal, centre, "cpu"), focal, 1
     )[0]
     column, row = x[0].round().long(), y[0].round().long()
     inside = (column >= 0) & (column < SIZE[1]) & (row >= 0) & (row < SIZE[0])

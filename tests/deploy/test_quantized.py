@@ -127,6 +127,18 @@ def test_scales_that_were_trained_go_to_tflite(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["plummet-s", "plummet-r"])
+def test_integers_that_two_layers_read_stay_on_their_scale_in_tflite(name, tmp_path):
+    """What a concatenation takes of them must not change the scale on which the other layer's bias stands."""
+    pytest.importorskip("litert_torch")
+    size, data = (96, 256), "procedural:1,seed=11,size=96x256"
+    network = quantize(leadline.load(name, "cpu").network, data="procedural:2,seed=9,size=192x384")
+    tried = export(network, "tflite", tmp_path, size, verify_on=data).manifest.verification
+    assert tried["worse_by"]["epe_px"] < 0.05, tried
+    assert tried["mean_difference"] < 0.3, tried  # 0.7 and more where it goes wrong
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", [8, 4])
 def test_tflite_has_our_scales_and_integers(bits, tmp_path):
     pytest.importorskip("litert_torch")

@@ -8,6 +8,7 @@ import leadline
 from leadline import UserError, create
 from leadline.deploy import export
 from leadline.models._plummet_refine import OFFSETS, Refinement
+from leadline.nn.contradiction import right_from_left_scores
 from leadline.predict import NetworkPredictor
 
 SMALL = {"stem": 8, "quarter": 8, "eighth": 16, "matching": 8, "hidden_quarter": 8, "hidden_eighth": 8,
@@ -24,17 +25,38 @@ def test_the_offset_that_mends_the_disparity_compares_best(wrong_by):
     """The right view is the left one moved by 5 columns; the disparity at hand is wrong by some."""
     left = torch.nn.functional.normalize(torch.randn(1, 8, 12, 60, generator=torch.Generator().manual_seed(1)))
     right = torch.roll(left, -5, 3)
-    start = torch.full((1, 1, 12, 60), 5.0 - wrong_by)
-    scores = Refinement(8, 8)._compare(left, right, start)
+    tried = torch.full((1, 1, 12, 60), 5.0 - wrong_by) + torch.tensor(OFFSETS).view(1, -1, 1, 1)
+    scores = Refinement(8, 8, beside=False, looks=1)._compare(torch.cat([left, right]), tried)
     best = torch.tensor(OFFSETS)[scores.argmax(1)]
     assert (best[..., 10:-10] == wrong_by).all()
     assert scores.amax(1)[..., 10:-10].sub(1 / 8).abs().max() < 1e-4
 
 
+def test_background_is_proposed_where_the_right_view_contradicts():
+    """A square at 12 px before a wall at 4 px; the disparity at hand has the square too wide to the left by 6 px."""
+    planes, rows, columns = 8, 6, 30  # of 4 px, at 1/4
+    truth = torch.full((rows, columns), 1)
+    truth[:, 12:20] = 3
+    scores = torch.nn.functional.one_hot(truth, planes).permute(2, 0, 1)[None] * 20.0
+    scores[:, :, :, 10:12] = 0  # hidden in the right view: nothing matches
+    start = torch.full((1, 1, 2 * rows, 2 * columns), 2.0)  # at 1/2, in its own columns
+    start[..., 21:40] = 6.0
+    seen_right = right_from_left_scores(scores, 2.0).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    proposals, contradiction = Refinement(8, 8, beside=True, looks=1)._propose(start, seen_right)
+    behind, nearest, farthest = proposals[0]
+    assert (contradiction[0, 0, :, 25:38] < 1).all()
+    assert (contradiction[0, 0, :, 21:24] > 1).all()
+    assert (behind[:, 21:24] == 2).all()
+    assert (behind[:, 25:38] == 6).all()
+    assert (nearest[:, 17:44] == 6).all()
+    assert (farthest[:, 25:36] == 6).all()
+    assert (farthest[:, 38:] == 2).all()
+
+
 def test_it_refines_but_does_not_train_what_it_refines():
     network = create("plummet-r", **SMALL).train()
     predictions = network.forward_all(*pair())
-    assert [tuple(p.shape) for p in predictions] == [(1, 1, 32, 64)] * 4
+    assert [tuple(p.shape) for p in predictions] == [(1, 1, 32, 64)] * 5  # 1/8, 1/4, upsampled, and two looks
     assert len(network.eval().forward_all(*pair())) == 1
     predictions[-1].sum().backward()
     trained = {name for name, parameter in network.named_parameters() if parameter.grad is not None}
@@ -55,12 +77,13 @@ def test_it_is_plummet_before_it_looks_again():
     assert (refined - seen[0]).abs().max() > 0
 
 
+@pytest.mark.parametrize("beside", [False, True])
 @pytest.mark.parametrize(
     ("target", "runtime"), [("onnx", "onnxruntime"), ("openvino", "openvino"), ("tflite", "litert_torch")]
 )
-def test_it_goes_where_grid_sample_goes(target, runtime, tmp_path):
+def test_it_goes_where_grid_sample_goes(target, runtime, beside, tmp_path):
     pytest.importorskip(runtime)
-    network = create("plummet-r", **SMALL).eval()
+    network = create("plummet-r", **SMALL, beside=beside).eval()
     artifact = export(network, target, tmp_path, SIZE, verify_on="procedural:1,seed=5,size=64x128")
     assert artifact.verified, artifact.manifest.verification
     images = [np.random.default_rng(seed).integers(0, 255, (*SIZE, 3), dtype=np.uint8) for seed in (0, 1)]
@@ -68,11 +91,26 @@ def test_it_goes_where_grid_sample_goes(target, runtime, tmp_path):
     np.testing.assert_allclose(leadline.load(tmp_path / target).predict(*images), expected, atol=1e-2)
 
 
+def test_a_further_look_begins_with_what_the_one_before_has_found():
+    torch.manual_seed(0)
+    twice = create("plummet-r", **SMALL).eval()
+    once = create("plummet-r", **SMALL, looks=1).eval()
+    once.load_state_dict(twice.state_dict())
+    refinement, found = twice.refine, []
+    look = refinement._look
+    refinement._look = lambda *given: found.append((given[2], result := look(*given))) or result
+    assert not torch.equal(twice(*pair()), once(*pair()))
+    assert len(found) == 2
+    assert torch.equal(found[1][0], found[0][1][0])
+
+
 def test_caffe_is_refused_in_one_line(tmp_path):
     with pytest.raises(UserError, match="not for Caffe"):
         export(create("plummet-r", **SMALL).eval(), "caffe", tmp_path, SIZE, verify_on=None)
 
 
-def test_a_negative_width_is_refused():
+def test_less_than_nothing_is_refused():
     with pytest.raises(UserError, match="refine"):
         create("plummet-s", refine=-1)
+    with pytest.raises(UserError, match="looks"):
+        create("plummet-r", looks=0)

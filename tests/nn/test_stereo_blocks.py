@@ -1,5 +1,7 @@
 """plummet's blocks against closed forms and against torch's own 3-D convolution."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -33,11 +35,27 @@ def test_both_forms_of_a_correlation_are_the_mean_product(planes, width):
         torch.testing.assert_close(correlation_volume(left, right, planes), expected)
 
 
+@pytest.mark.parametrize("groups", [1, 4])
+@pytest.mark.parametrize(("planes", "width"), [(5, 11), (24, 100), (6, 4)])
+def test_what_the_right_view_does_not_reach_is_the_nearest_column_that_it_does(planes, width, groups):
+    left, right = torch.randn(2, 8, 3, width), torch.randn(2, 8, 3, width)
+    plain = correlation_volume(left, right, planes, groups)
+    for form in (nullcontext, few_operations):
+        with form():
+            volume = correlation_volume(left, right, planes, groups, edge=True)
+        for channel in range(planes * groups):
+            first = min(channel // groups, width - 1)
+            torch.testing.assert_close(volume[:, channel, :, first:], plain[:, channel, :, first:])
+            known = plain[:, channel, :, first : first + 1].expand(-1, -1, first)
+            torch.testing.assert_close(volume[:, channel, :, :first], known)
+
+
+@pytest.mark.parametrize("edge", [False, True])
 @pytest.mark.parametrize("groups", [1, 3])
-def test_correlation_gradients(groups):
+def test_correlation_gradients(groups, edge):
     left = torch.randn(1, 6, 2, 7, dtype=torch.double, requires_grad=True)
     right = torch.randn(1, 6, 2, 7, dtype=torch.double, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda a, b: correlation_volume(a, b, 4, groups), (left, right))
+    assert torch.autograd.gradcheck(lambda a, b: correlation_volume(a, b, 4, groups, edge), (left, right))
 
 
 def test_correlation_of_more_planes_than_columns():

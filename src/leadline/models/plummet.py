@@ -60,6 +60,7 @@ class PlummetConfig(Parts):
     eighth: int = 48
     matching: int = 32  # channels that are correlated at 1/4
     fine: int = 0  # channels that are correlated there every 2 px; 0: every 4 px alone
+    edge: bool = False  # whether scores that the right view does not reach are the nearest ones of their plane, not 0
     coarse_groups: int = 8  # groups of the correlation at 1/8
     coarse_layers: int = 2  # 3-D filter layers at 1/8, besides the last
     hidden_quarter: int = 48
@@ -67,6 +68,8 @@ class PlummetConfig(Parts):
     hidden_sixteenth: int = 96
     depth: int = 1  # residual units per stage
     refine: int = 0  # channels of a second look at 1/2, which needs grid_sample; 0: none
+    looks: int = 1  # how often it looks that second time, each time at what it found before
+    beside: bool = False  # whether the second look also tries its neighbours' disparities and the background's
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -84,6 +87,8 @@ class PlummetConfig(Parts):
         for name in ("fine", "refine"):
             if getattr(self, name) < 0:
                 raise UserError(f"plummet: {name} ({getattr(self, name)}) must be 0 or a number of channels")
+        if self.looks < 1:
+            raise UserError(f"plummet: looks ({self.looks}) must be 1 or more; refine: 0 is no second look")
 
 
 class Encoder(nn.Module):
@@ -126,7 +131,7 @@ class FineMatching(nn.Module):
 
     def __init__(self, config: PlummetConfig):
         super().__init__()
-        self.planes = config.max_disparity // 4
+        self.planes, self.edge = config.max_disparity // 4, config.edge
         self.from_quarter = ConvBN(config.quarter, config.stem, kernel=1, relu=False)
         self.double_to_half = doubling(config, config.stem)
         self.join = nn.ReLU()
@@ -139,9 +144,11 @@ class FineMatching(nn.Module):
         """Correlations at 0, 4, 8 … px and at 2, 6, 10 … px; the batch holds left views, then right ones."""
         features = self.at_half(self.join(half + self.double_to_half(self.from_quarter(quarter), half)))
         left, right = features.chunk(2)
-        moved = F.pad(right[..., :-1], (1, 0))
+        before = right[..., :1] if self.edge else torch.zeros_like(right[..., :1])
+        moved = torch.cat([before, right[..., :-1]], 3)
         left, even, odd = self.describe(torch.cat([left, right, moved])).chunk(3)
-        return correlation_volume(left, even, self.planes), correlation_volume(left, odd, self.planes)
+        even = correlation_volume(left, even, self.planes, edge=self.edge)
+        return even, correlation_volume(left, odd, self.planes, edge=self.edge)
 
 
 class CoarseFilter(nn.Module):
@@ -232,7 +239,7 @@ class Plummet(Network):
         self.guide = conv_unit(config, config.quarter + config.stem, 32)
         self.upsample_weights = ConvBN(32, 9 * 16, kernel=1, relu=False)
         if config.refine:
-            self.refine = Refinement(config.stem, config.refine)
+            self.refine = Refinement(config.stem, config.refine, config.beside, config.looks)
         self.register_buffer("refine_planes", _between_planes(self.planes), persistent=False)
         if config.volume == "concatenation":  # half of the volume's channels from either view
             self.before_concatenation = ConvBN(config.eighth, config.coarse_groups // 2, kernel=1, relu=False)
@@ -262,8 +269,8 @@ class Plummet(Network):
         coarse_left, coarse_right = match_eighth.chunk(2)
         coarse_scores = self.coarse(self._coarse_volume(coarse_left, coarse_right))
         match_left, match_right = match_quarter.chunk(2)
-        scores = self.correlation_weight * correlation_volume(match_left, match_right, self.planes)
-        scores = scores + _double(F.conv2d(coarse_scores, self.refine_planes))
+        matches = correlation_volume(match_left, match_right, self.planes, edge=self.config.edge)
+        scores = self.correlation_weight * matches + _double(F.conv2d(coarse_scores, self.refine_planes))
         fine = list(self.fine(half, fused)) if self.config.fine else []
         half_left, fused, eighth = (features.chunk(2)[0] for features in (half, fused, eighth))
         scores = scores + self.aggregation(scores, coarse_scores, fused, eighth, fine)
@@ -272,7 +279,7 @@ class Plummet(Network):
         weights = self.upsample_weights(self.guide(torch.cat([fused, self.detail(half_left)], 1)))
         predictions = [convex_upsample(disparity, weights, factor=4)]
         if self.config.refine:
-            predictions.append(self.refine(half, predictions[0]))
+            predictions += self.refine(half, predictions[0], parts[0])
         if not self.training:
             return predictions[-1:], parts
         coarse = soft_argmin(coarse_scores, spacing=8.0)
@@ -307,7 +314,7 @@ class Plummet(Network):
         """The volume at 1/8, plane by plane."""
         planes, groups = self.planes // 2, self.config.coarse_groups
         if self.config.volume == "correlation":
-            return correlation_volume(left, right, planes, groups)
+            return correlation_volume(left, right, planes, groups, self.config.edge)
         left, right = self.before_concatenation(torch.cat([left, right])).chunk(2)
         return concatenation_volume(left, right, planes).transpose(1, 2).flatten(1, 2)
 
@@ -332,7 +339,7 @@ def _resize(x: Float[Tensor, "b 1 h w"], like: Float[Tensor, "b 1 fh fw"]) -> Fl
 @register("plummet-s")
 def plummet_s(**config) -> Plummet:
     """The small one, for a CPU or a small NPU."""
-    return Plummet(PlummetConfig(**{"fine": 24, **config}))
+    return Plummet(PlummetConfig(**{"fine": 24, "edge": True, **config}))
 
 
 @register("plummet-m")
@@ -340,7 +347,7 @@ def plummet_m(**config) -> Plummet:
     """The medium one: wider and deeper."""
     wide = {
         "stem": 24, "quarter": 48, "eighth": 96, "matching": 48, "coarse_groups": 16,
-        "hidden_quarter": 64, "hidden_eighth": 96, "hidden_sixteenth": 160, "depth": 2, "fine": 24,
+        "hidden_quarter": 64, "hidden_eighth": 96, "hidden_sixteenth": 160, "depth": 2, "fine": 24, "edge": True,
     }  # fmt: skip
     return Plummet(PlummetConfig(**{**wide, **config}))
 
@@ -348,7 +355,7 @@ def plummet_m(**config) -> Plummet:
 @register("plummet-r")
 def plummet_r(**config) -> Plummet:
     """plummet-s that looks a second time, at 1/2, for targets with grid_sample."""
-    return plummet_s(**{"refine": 24, **config})
+    return plummet_s(**{"refine": 24, "beside": True, "looks": 2, **config})
 
 
 @register("plummet-snn")

@@ -11,19 +11,35 @@ NARROWEST = 16  # columns of a block; narrower matrices are not worth a product
 
 
 def correlation_volume(
-    left: Float[Tensor, "b c h w"], right: Float[Tensor, "b c h w"], planes: int, groups: int = 1
+    left: Float[Tensor, "b c h w"], right: Float[Tensor, "b c h w"], planes: int, groups: int = 1, edge: bool = False
 ) -> Float[Tensor, "b pg h w"]:
     """Mean product of the features at disparities 0 .. planes - 1 (px of this resolution), per group of channels.
 
     Channels are dealt round to the groups (channel k to group k % groups). The result is plane-major: channel
-    d * groups + g. Columns < d of plane d, which the right view does not reach, are 0.
+    d * groups + g. Columns < d of plane d, which the right view does not reach, are 0, or with `edge` what column d of
+    the plane is: a surface that matches where the right view begins goes on to the border of the left one.
 
     Source: correlation as in DispNet (Mayer et al., CVPR 2016); groups as in GwcNet (Guo et al., CVPR 2019).
     MACs: c * planes per pixel.
     """
     if torch.is_grad_enabled() and (left.requires_grad or right.requires_grad):
-        return _Correlation.apply(left, right, planes, groups)
-    return _forward(left, right, planes, groups)
+        volume = _Correlation.apply(left, right, planes, groups)
+    else:
+        volume = _forward(left, right, planes, groups)
+    return _extend(volume, left, right, planes, groups) if edge else volume
+
+
+def _extend(volume: Tensor, left: Tensor, right: Tensor, planes: int, groups: int) -> Tensor:
+    """The volume with the first column that is known of each plane repeated to the left, where it was 0."""
+    b, c, h, w = left.shape
+    columns = min(planes, w)
+    first = left[..., :columns] * right[..., :1]  # column d meets the right view's first at disparity d
+    first = first.reshape(b, c // groups, groups * h, columns).mean(1).reshape(b, groups, h, columns)
+    first = F.pad(first, (0, planes - columns)).permute(0, 3, 1, 2).reshape(b, planes * groups, h, 1)
+    numbers = torch.arange(planes * groups, device=left.device)
+    unknown = torch.arange(columns, device=left.device) < torch.div(numbers, groups, rounding_mode="floor")[:, None]
+    begin = volume[..., :columns] + first * unknown[:, None].to(volume.dtype)
+    return torch.cat([begin, volume[..., columns:]], 3)
 
 
 def _forward(left: Tensor, right: Tensor, planes: int, groups: int) -> Tensor:

@@ -68,8 +68,8 @@ def _render(
     images, depth = [], None
     for view, pose in enumerate(room.poses):
         if view == 0:
-            depth = solids.meet(pose, _grid(size, 1, focal, centre, device), focal, 1)[0]
-        _, colour = solids.look(pose, _grid(size, RAYS, focal, centre, device), focal, RAYS)
+            depth = solids.meet(pose, ray_grid(size, 1, focal, centre, device), focal, 1)[0]
+        _, colour = solids.look(pose, ray_grid(size, RAYS, focal, centre, device), focal, RAYS)
         images.append(expose(torch.nn.functional.avg_pool2d(colour[None], RAYS), rig.views[view], bank))
     assert depth is not None
     poses = np.stack([_from_first(room.poses[0], pose) for pose in room.poses])
@@ -87,7 +87,7 @@ def _from_first(first: np.ndarray, other: np.ndarray) -> np.ndarray:
     return np.linalg.inv(np.concatenate([other, bottom])) @ np.concatenate([first, bottom])
 
 
-def _grid(
+def ray_grid(
     size: tuple[int, int], rays: int, focal: float, centre: tuple[float, float], device: torch.device | str
 ) -> Float[Tensor, "3 hr wr"]:
     """Directions in the camera's frame, 1 along the optical axis; `rays` per pixel and axis, evenly spread."""

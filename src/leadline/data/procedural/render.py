@@ -17,6 +17,7 @@ from leadline.data.batch import StereoBatch
 from leadline.data.procedural.bank import Bank, load_bank
 from leadline.data.procedural.camera import Rig, draw_faults, expose, stack_rig
 from leadline.data.procedural.composite import Mirror, Plane, View, paint, visible_in
+from leadline.data.procedural.furnished import is_furnished, render_furnished
 from leadline.data.procedural.motion import draw_motion, flow_at, moved_from
 from leadline.data.procedural.scene import Layer, Layers, SceneConfig, draw_layers
 
@@ -42,8 +43,18 @@ def render_stereo(
     """
     config = config or SceneConfig()
     step = CPU_CHUNK if torch.device(device).type == "cpu" else max(len(indices), 1)
-    chunks = [indices[i : i + step] for i in range(0, len(indices), step)]
-    return StereoBatch.cat([_render_stereo(seed, chunk, size, config, device) for chunk in chunks])
+    rooms = [is_furnished(seed, index, config) for index in indices]
+    layered = [index for index, room in zip(indices, rooms, strict=True) if not room]
+    chunks = [layered[i : i + step] for i in range(0, len(layered), step)]
+    batches = [_render_stereo(seed, chunk, size, config, device) for chunk in chunks]
+    batches += [
+        render_furnished(seed, index, size, config, device) for index, room in zip(indices, rooms, strict=True) if room
+    ]
+    if not any(rooms):
+        return StereoBatch.cat(batches)
+    together = StereoBatch.cat(batches)
+    order = torch.tensor(sorted(range(len(rooms)), key=lambda i: rooms[i])).argsort()  # as the indices stand
+    return StereoBatch(*(tensor[order.to(tensor.device)] for tensor in together.tensors))
 
 
 def _render_stereo(

@@ -99,7 +99,7 @@ class Room:
 
 
 @dataclass
-class _Furnishing:
+class Furnishing:
     """Solids and surfaces while a room is being filled."""
 
     rng: np.random.Generator
@@ -149,7 +149,7 @@ def draw_room(rng: np.random.Generator, config: RoomConfig, bank: Bank, aspect: 
     """
     side_x, side_z = np.exp(rng.uniform(np.log(config.min_side), np.log(config.max_side), 2))
     height = rng.uniform(2.3, 3.2)
-    put = _Furnishing(rng, config, bank)
+    put = Furnishing(rng, config, bank)
     _walls(put, side_x, height, side_z)
     standing: list[tuple[float, float, float, float]] = []  # x, z, radius, top of what stands on the floor
     if rng.random() >= config.empty:
@@ -175,7 +175,7 @@ def draw_room(rng: np.random.Generator, config: RoomConfig, bank: Bank, aspect: 
     )
 
 
-def _walls(put: _Furnishing, side_x: float, height: float, side_z: float) -> None:
+def _walls(put: Furnishing, side_x: float, height: float, side_z: float) -> None:
     """The room's inside: walls of one paint or of several, a floor and a ceiling of their own."""
     paint = put.material(light=(0.3, 0.95))
     faces = np.tile(paint, (FACES, 1))
@@ -188,7 +188,7 @@ def _walls(put: _Furnishing, side_x: float, height: float, side_z: float) -> Non
     put.surfaces.append(faces)
 
 
-def _furniture(put: _Furnishing, side_x: float, side_z: float, height: float) -> tuple[float, float, float, float]:
+def _furniture(put: Furnishing, side_x: float, side_z: float, height: float) -> tuple[float, float, float, float]:
     """One piece, mostly along a wall, else anywhere at any angle. Returns where it stands: x, z, radius, top."""
     rng = put.rng
     pick = rng.choice(["cabinet", "table", "chair", "sofa", "bed", "shelf", "column"], p=_SHARES)
@@ -267,7 +267,7 @@ def _legs(part, w: float, d: float, top: float, thick: float) -> None:
             part(sx * (w - thick), sz * (d - thick), 0, top, thick, thick)
 
 
-def _clutter(put: _Furnishing, side_x: float, side_z: float, standing: list[tuple[float, float, float, float]]) -> None:
+def _clutter(put: Furnishing, side_x: float, side_z: float, standing: list[tuple[float, float, float, float]]) -> None:
     rng = put.rng
     for _ in range(int(rng.integers(1, 9))):
         if standing and rng.random() < 0.7:
@@ -280,7 +280,7 @@ def _clutter(put: _Furnishing, side_x: float, side_z: float, standing: list[tupl
         put.put(put.material(), (x, -floor - half[1], z), half, rng.uniform(0, np.pi), kind)
 
 
-def _on_walls(put: _Furnishing, side_x: float, side_z: float, height: float) -> None:
+def _on_walls(put: Furnishing, side_x: float, side_z: float, height: float) -> None:
     """Doors, windows and pictures: thin boxes on the walls."""
     rng = put.rng
     for _ in range(int(rng.integers(1, 7))):

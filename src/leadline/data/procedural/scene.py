@@ -19,6 +19,7 @@ class SceneConfig:
     min_objects: int = 4
     max_objects: int = 16
     room: float = 0.3  # floor, ceiling, side and back walls
+    furnished: float = 0.0  # stereo alone: a ray-cast room with furniture and things afloat, in the place of layers
     street: float = 0.3  # ground plane, far wall, sometimes side walls
     slanted: float = 0.6  # per object: surface not fronto-parallel
     curved: float = 0.4  # per object: surface bulges
@@ -26,6 +27,7 @@ class SceneConfig:
     holed: float = 0.2  # per object: fences, rings, foliage
     text: float = 0.05  # per object: letters
     textureless: float = 0.06  # per layer: contrast of a few grey levels
+    coarse: float = 0.0  # per layer: texture enlarged 3 to 16 times, so that most of what is near looks smooth
     reflections: float = 0.1
     photometric: float = 0.8  # exposure, gamma and colour differ between the views
     blur: float = 0.3
@@ -262,6 +264,8 @@ def _surface(
     layer: dict[str, float] = dict.fromkeys(FIELDS, 0.0)
     layer.update(tile=-1.0, edge=1.0, **geometry)
     scale = np.exp(rng.uniform(np.log(0.35), np.log(1.1)))  # texels per px: at most 1.1, so that nothing aliases
+    if config.coarse and rng.random() < config.coarse:
+        scale = np.exp(-rng.uniform(np.log(3), np.log(16)))
     stretch, angle = np.exp(rng.normal(0, 0.2)), rng.uniform(0, 2 * np.pi)
     cos, sin = scale * np.cos(angle), scale * np.sin(angle)
     layer.update(

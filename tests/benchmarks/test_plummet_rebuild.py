@@ -1,0 +1,40 @@
+"""A plummet that is given a second look finds first what it found before, and without it is itself again."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import torch
+
+import leadline
+from leadline.checkpoint import load_network
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "plummet_rebuild.py"
+SMALL = {"stem": 8, "quarter": 8, "eighth": 16, "matching": 8, "hidden_quarter": 8, "hidden_eighth": 8,
+         "hidden_sixteenth": 8, "max_disparity": 64}  # fmt: skip
+
+
+def rebuild(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["rebuild", *map(str, arguments)])
+    runpy.run_path(str(SCRIPT), run_name="__main__")
+
+
+def test_a_second_look_comes_and_goes(tmp_path, monkeypatch, capsys):
+    old = leadline.create("plummet-s", **SMALL, edge=False).eval()
+    first, second, third = (tmp_path / f"{name}.safetensors" for name in ("first", "second", "third"))
+    leadline.save(old, first)
+    rebuild(monkeypatch, first, second, "--network", "plummet-r")
+    assert capsys.readouterr().out == "new: refine\nleft behind: nothing\n"
+    new = load_network(second)
+    assert (new.name, new.config.refine, new.config.edge) == ("plummet-r", 24, False)
+    seen = []
+    new.get_submodule("refine").register_forward_pre_hook(lambda _, given: seen.append(given[1]))
+    images = torch.rand(2, 1, 3, 32, 96, generator=torch.Generator().manual_seed(0)).unbind()
+    with torch.no_grad():
+        new.eval()(*images)
+        assert torch.equal(seen[0], old(*images))
+    rebuild(monkeypatch, second, third, "--network", "plummet-s", "edge=true")
+    assert capsys.readouterr().out == "new: nothing\nleft behind: refine\n"
+    again = load_network(third)
+    assert again.config_dict() == {**old.config_dict(), "edge": True}
+    assert all(torch.equal(again.state_dict()[name], tensor) for name, tensor in old.state_dict().items())
