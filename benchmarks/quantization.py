@@ -128,7 +128,7 @@ def measure(network: Any, model: str, variant: str, options: argparse.Namespace)
         training = {}
         if is_trained(variant):
             teacher = model if how.get("taught") else None
-            told = recipe(how.get("bits", 8), teacher, options)
+            told = recipe(how.get("bits", 8), teacher, options) | seen_before(network)
             if has_volume:
                 told["freeze"] = VOLUME
             training = {"finetune": told, "folder": path.with_suffix("")}
@@ -179,6 +179,12 @@ def recipe(bits: int | dict[str, int], teacher: str | None, options: argparse.Na
         "checkpoint": {"every": 50},
         "log": {"every": 20, "images_every": 0},
     } | (taught if teacher else {})
+
+
+def seen_before(network: Network) -> dict[str, Any]:
+    """The scenes and the augmentation that the weights were trained with: other ones would move their error as well."""
+    before = network.provenance.get("recipe", {})
+    return {key: before[key] for key in ("data", "augment") if key in before}
 
 
 def latencies(path: Path, options: argparse.Namespace) -> dict[str, Any]:
