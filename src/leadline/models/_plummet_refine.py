@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from leadline.nn.contradiction import carry_background, right_from_left_scores
 from leadline.nn.conv import ConvBN
 from leadline.nn.convex_upsample import convex_upsample
-from leadline.nn.warp import inside, sample_at
+from leadline.nn.warp import inside, sample_at, warp_to_left
 
 OFFSETS = (-2.0, -1.0, 0.0, 1.0, 2.0)  # columns of 1/2 that are tried beside the disparity at hand
 DESCRIPTORS = 8  # channels that are compared
@@ -101,11 +101,7 @@ class Refinement(nn.Module):
         self, start: Float[Tensor, "b 1 h w"], seen_right: Float[Tensor, "b 1 h w"]
     ) -> tuple[Float[Tensor, "b 3 h w"], Float[Tensor, "b 1 h w"]]:
         """Background, nearest and farthest neighbour; and by how much the right view contradicts, all in columns."""
-        height, width = start.shape[-2:]
-        columns = torch.arange(width, device=start.device, dtype=start.dtype) - start[:, 0]
-        rows = torch.arange(height, device=start.device, dtype=start.dtype)[:, None].expand_as(columns)
-        contradiction = (start - sample_at(seen_right, columns, rows)).abs()
-        contradiction = contradiction + (1 - inside(start)) * FAR
+        contradiction = (start - warp_to_left(seen_right, start)).abs() + (1 - inside(start)) * FAR
         behind = carry_background(start, (contradiction <= AGREE).to(start.dtype))
         nearest = F.max_pool2d(start, WINDOW, 1, WINDOW // 2)
         farthest = -F.max_pool2d(-start, WINDOW, 1, WINDOW // 2)

@@ -19,7 +19,7 @@ from leadline.data.procedural.camera import draw_faults, expose, stack_rig
 from leadline.data.procedural.composite import visible_in
 from leadline.data.procedural.raycast import RAYS, Solids, ray_grid
 from leadline.data.procedural.rooms import BOX, ELLIPSOID, Furnishing, Room, RoomConfig, draw_room
-from leadline.data.procedural.scene import SceneConfig
+from leadline.data.procedural.scene import SceneConfig, draw_nearest, largest_disparity
 
 STREAM = 0x526F6F6D  # keeps a room's random numbers apart from those of the layers with the same seed and index
 MOST_AFLOAT = 16
@@ -46,7 +46,7 @@ def render_furnished(
 
     plain = ray_grid(size, 1, focal, centre, device)
     depth = solids.meet(pose, plain, focal, 1)[0][None]
-    scale = _draw_scale(rng, depth, min(config.max_disparity, 0.45 * width))
+    scale = _draw_scale(rng, depth, largest_disparity(config, width))
     right_pose = pose.copy()
     right_pose[:, 3] += pose[:, 0] * scale / focal
     left, right = scale / depth, scale / solids.meet(right_pose, plain, focal, 1)[0][None]
@@ -88,5 +88,5 @@ def _set_afloat(rng: np.random.Generator, room: Room, bank: Bank, aspect: float)
 
 def _draw_scale(rng: np.random.Generator, depth: Float[Tensor, "1 h w"], limit: float) -> float:
     """Focal length times baseline, px m: nearly all lies within a disparity that is drawn, nothing beyond `limit`."""
-    wanted = np.exp(rng.uniform(np.log(min(10.0, 0.5 * limit)), np.log(limit)))
-    return min(wanted * float(depth.flatten().kthvalue(max(depth.numel() // 33, 1)).values), limit * float(depth.min()))
+    near = float(depth.flatten().kthvalue(max(depth.numel() // 33, 1)).values)
+    return min(draw_nearest(rng, limit) * near, limit * float(depth.min()))

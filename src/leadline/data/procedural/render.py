@@ -43,18 +43,16 @@ def render_stereo(
     """
     config = config or SceneConfig()
     step = CPU_CHUNK if torch.device(device).type == "cpu" else max(len(indices), 1)
-    rooms = [is_furnished(seed, index, config) for index in indices]
-    layered = [index for index, room in zip(indices, rooms, strict=True) if not room]
+    furnished = [index for index in indices if is_furnished(seed, index, config)]
+    layered = [index for index in indices if index not in furnished]
     chunks = [layered[i : i + step] for i in range(0, len(layered), step)]
     batches = [_render_stereo(seed, chunk, size, config, device) for chunk in chunks]
-    batches += [
-        render_furnished(seed, index, size, config, device) for index, room in zip(indices, rooms, strict=True) if room
-    ]
-    if not any(rooms):
-        return StereoBatch.cat(batches)
-    together = StereoBatch.cat(batches)
-    order = torch.tensor(sorted(range(len(rooms)), key=lambda i: rooms[i])).argsort()  # as the indices stand
-    return StereoBatch(*(tensor[order.to(tensor.device)] for tensor in together.tensors))
+    batch = StereoBatch.cat(batches + [render_furnished(seed, index, size, config, device) for index in furnished])
+    if not furnished:
+        return batch
+    rendered = layered + furnished
+    order = [rendered.index(index) for index in indices]
+    return StereoBatch(*(tensor[order] for tensor in batch.tensors))
 
 
 def _render_stereo(

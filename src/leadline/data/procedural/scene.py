@@ -169,15 +169,26 @@ _COLUMN = {name: i for i, name in enumerate(FIELDS)}
 def draw_layers(rng: np.random.Generator, size: tuple[int, int], config: SceneConfig, bank: Bank) -> np.ndarray:
     """Draws one scene. Returns (layers, fields) float32, backgrounds first, then objects from far to near."""
     width = size[1]
-    # Near and far vary by orders of magnitude between a tunnel and a table top, hence the logarithm.
-    limit = min(config.max_disparity, 0.45 * width)
-    nearest = np.exp(rng.uniform(np.log(min(10.0, 0.5 * limit)), np.log(limit)))
+    nearest = draw_nearest(rng, largest_disparity(config, width))
     backgrounds = _draw_backgrounds(rng, size, config, bank, nearest)
     count = int(rng.integers(config.min_objects, config.max_objects + 1))
     objects = [_draw_object(rng, size, config, bank, nearest, backgrounds) for _ in range(count)]
     objects.sort(key=lambda layer: layer["d0"])
     layers = backgrounds + objects
     return np.array([[layer[name] for name in FIELDS] for layer in layers], np.float32)
+
+
+def largest_disparity(config: SceneConfig, width: int) -> float:
+    """px, in images of that width."""
+    return min(config.max_disparity, 0.45 * width)
+
+
+def draw_nearest(rng: np.random.Generator, limit: float) -> float:
+    """A scene's nearest disparity, px, up to `limit`.
+
+    Near and far vary by orders of magnitude between a tunnel and a table top, hence the logarithm.
+    """
+    return np.exp(rng.uniform(np.log(min(10.0, 0.5 * limit)), np.log(limit)))
 
 
 def _draw_backgrounds(
