@@ -1,4 +1,4 @@
-"""What each property of the procedural scenes, and parts of plummet, are worth: the same short training without it.
+"""What properties of the procedural scenes, and parts of plummet, are worth: the same short training without or with them.
 
     python benchmarks/zoo/ablations.py --data folder:/data/samples [--only NAME ...] [--seeds 0]
     python benchmarks/zoo/ablations.py --draw          # docs/zoo.md's table, from the CSV
@@ -32,9 +32,10 @@ PAGE = ROOT / "docs" / "zoo.md"
 RUNS = Path("runs") / "ablations"
 RENDERED = "procedural:16,seed=77,size=192x384"
 STEPS = 1000
+KEYS = ("change", "seed")
 HALF = {
     "stem": 8, "quarter": 16, "eighth": 24, "matching": 16, "fine": 16,
-    "hidden_quarter": 24, "hidden_eighth": 32, "hidden_sixteenth": 48,
+    "hidden_quarter": 24, "hidden_eighth": 32, "hidden_sixteenth": 48, "edge": False,
 }  # fmt: skip
 EVERYTHING = "everything"
 WITHOUT: dict[str, dict[str, Any]] = {
@@ -55,17 +56,24 @@ WITHOUT: dict[str, dict[str, Any]] = {
         ("photometric", "blur", "noise", "vignetting", "misalignment", "greyscale", "low_light", "reflections"), 0.0
     ),
 }
-
+# What the defaults of scenes leave out.
+WITH: dict[str, dict[str, Any]] = {
+    "with furnished rooms, every second pair": {"furnished": 0.5},
+    "with coarse textures, every fifth": {"coarse": 0.2},
+}
 PARTS: dict[str, dict[str, Any]] = {
     "planes every 2 px: every 4 px alone": {"fine": 0},
     "the filter of the coarse volume": {"coarse_layers": 0},
+    "with scores to the border": {"edge": True},
+    "with a second look": {"name": "plummet-r", "refine": 12, "looks": 1},
 }
+SCENES = WITHOUT | WITH
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", metavar="FORMAT:PATH", help="real pairs to evaluate on at the end")
-    parser.add_argument("--only", nargs="+", choices=[*WITHOUT, *PARTS], metavar="NAME")
+    parser.add_argument("--only", nargs="+", choices=[*SCENES, *PARTS], metavar="NAME")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--draw", action="store_true", help="only the table, from the CSV")
     options = parser.parse_args()
@@ -73,16 +81,17 @@ def main() -> None:
         if options.data is None:
             parser.error("--data is needed, unless with --draw")
         for seed in options.seeds:
-            for name in options.only or [*WITHOUT, *PARTS]:
+            for name in options.only or [*SCENES, *PARTS]:
                 measure(name, seed, options.data)
     draw()
 
 
-def recipe(without: str, seed: int) -> dict[str, Any]:
+def recipe(change: str, seed: int) -> dict[str, Any]:
+    network = {"name": "plummet-s", **HALF, **PARTS.get(change, {})}
     return {
         "name": "ablation",
-        "network": {"name": "plummet-s", **HALF, **PARTS.get(without, {})},
-        "data": [{"source": "procedural", "scenes": {"max_disparity": 96, **WITHOUT.get(without, {})}}],
+        "network": network,
+        "data": [{"source": "procedural", "scenes": {"max_disparity": 96, **SCENES.get(change, {})}}],
         "render_size": "160x320",
         "crop": "128x256",
         "batch": 4,
@@ -91,7 +100,7 @@ def recipe(without: str, seed: int) -> dict[str, Any]:
         "seed": seed,
         "augment": {"brightness": 0.1, "contrast": 0.15, "saturation": 0.2, "asymmetric": 0.3},
         "losses": [
-            {"name": "smooth_l1", "weight": 0.5, "scale_weights": [0.3, 0.5, 1.0]},
+            {"name": "smooth_l1", "weight": 0.5, "scale_weights": [0.3, 0.5, 1.0, *[1.0] * network.get("looks", 0)]},
             {"name": "disparity_cross_entropy", "diversity": 0.5},
         ],
         "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 1e-4},
@@ -105,16 +114,16 @@ def recipe(without: str, seed: int) -> dict[str, Any]:
     }
 
 
-def measure(without: str, seed: int, data: str) -> None:
-    if Table(CSV, ("without", "seed")).find(without=without, seed=seed) is not None:
+def measure(change: str, seed: int, data: str) -> None:
+    if Table(CSV, KEYS).find(change=change, seed=seed) is not None:
         return
-    path = train(recipe(without, seed), RUNS / f"{without.replace(' ', '-').replace(':', '')}-{seed}")
-    row: dict[str, Any] = {"without": without, "seed": seed, "steps": STEPS}
+    path = train(recipe(change, seed), RUNS / f"{re.sub('[:,]', '', change).replace(' ', '-')}-{seed}")
+    row: dict[str, Any] = {"change": change, "seed": seed, "steps": STEPS}
     for where, pairs in (("real", data), ("rendered", RENDERED)):
         mean = leadline.evaluate([str(path)], pairs).over_samples(str(path))
         for column, key in (("epe_px", "epe"), ("d1_percent", "d1"), ("bad_1_percent", "bad_1")):
             row[f"{where}_{column}"] = round(float(mean[key] or 0), 3)
-    Table(CSV, ("without", "seed")).add(**row)
+    Table(CSV, KEYS).add(**row)
 
 
 def draw() -> None:
@@ -123,17 +132,17 @@ def draw() -> None:
         rows = list(csv.DictReader(file))
     columns = [f"{w}_{c}" for w in ("real", "rendered") for c in ("epe_px", "d1_percent", "bad_1_percent")]
     means = {}
-    for name in dict.fromkeys(row["without"] for row in rows):
-        of_name = [row for row in rows if row["without"] == name]
+    for name in dict.fromkeys(row["change"] for row in rows):
+        of_name = [row for row in rows if row["change"] == name]
         means[name] = [fmean(float(row[column]) for row in of_name) for column in columns], len(of_name)
     order = sorted(means, key=lambda name: (name != EVERYTHING, -means[name][0][0]))
     lines = [
-        "| without | EPE real | D1 | bad-1 | EPE rendered | D1 | bad-1 | seeds |",
+        "| | EPE real | D1 | bad-1 | EPE rendered | D1 | bad-1 | seeds |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name in order:
         values, seeds = means[name]
-        label = "nothing" if name == EVERYTHING else name
+        label = name if name == EVERYTHING or name.startswith("with ") else f"without {name}"
         lines.append(f"| {label} | " + " | ".join(f"{value:.2f}" for value in values) + f" | {seeds} |")
     text = PAGE.read_text(encoding="utf-8")
     begin, end = "<!-- table ablations: written by benchmarks/zoo/ablations.py -->\n", "<!-- end of table -->"

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from leadline.nn.contradiction import carry_background, right_from_left_scores
 from leadline.nn.conv import ConvBN
 from leadline.nn.convex_upsample import convex_upsample
+from leadline.nn.layout import plane_by_plane
 from leadline.nn.warp import inside, sample_at, warp_to_left
 
 OFFSETS = (-2.0, -1.0, 0.0, 1.0, 2.0)  # columns of 1/2 that are tried beside the disparity at hand
@@ -68,7 +69,7 @@ class Refinement(nn.Module):
         """
         found = F.max_pool2d(disparity, 1, 2) / 2  # every second pixel; runtimes disagree on resizing to it
         left = half.chunk(2)[0]
-        described = self.describe(half)
+        described = plane_by_plane(self.describe(half))
         seen_right = F.interpolate(right_from_left_scores(planes.detach(), 2.0), scale_factor=2.0, mode="bilinear")
         results = []
         for look in range(self.looks):
@@ -103,9 +104,7 @@ class Refinement(nn.Module):
         """Background, nearest and farthest neighbour; and by how much the right view contradicts, all in columns."""
         contradiction = (start - warp_to_left(seen_right, start)).abs() + (1 - inside(start)) * FAR
         behind = carry_background(start, (contradiction <= AGREE).to(start.dtype))
-        nearest = F.max_pool2d(start, WINDOW, 1, WINDOW // 2)
-        farthest = -F.max_pool2d(-start, WINDOW, 1, WINDOW // 2)
-        return torch.cat([behind, nearest, farthest], 1), contradiction
+        return torch.cat([behind, _nearest(start), -_nearest(-start)], 1), contradiction
 
     def _compare(
         self, described: Float[Tensor, "b2 c h w"], tried: Float[Tensor, "b o h w"]
@@ -120,3 +119,9 @@ class Refinement(nn.Module):
         count = tried.shape[1]
         brought = sample_at(right, x, torch.cat([rows] * count, 1))
         return torch.cat([(left * there).mean(1, keepdim=True) for there in brought.chunk(count, 2)], 1)
+
+
+def _nearest(disparity: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
+    """The largest in the window, along rows and then along columns: a quarter of the comparisons."""
+    along = F.max_pool2d(disparity, (1, WINDOW), 1, (0, WINDOW // 2))
+    return F.max_pool2d(along, (WINDOW, 1), 1, (WINDOW // 2, 0))

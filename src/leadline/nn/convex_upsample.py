@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from leadline.nn.layout import plane_by_plane
+
 
 def convex_upsample(
     coarse: Float[Tensor, "b c h w"],
@@ -23,7 +25,7 @@ def convex_upsample(
             share them.
         edge: what stands beyond the coarse map; RAFT's own code has zeros there.
     """
-    parts = weights.chunk(9, 1)
+    parts = plane_by_plane(weights).chunk(9, 1)
     peak = reduce(torch.maximum, [part.detach() for part in parts])  # its gradient cancels in the quotient
     h, w = coarse.shape[-2:]
     padded = F.pad(coarse, (1, 1, 1, 1), mode="replicate" if edge == "replicate" else "constant")

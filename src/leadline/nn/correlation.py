@@ -22,10 +22,7 @@ def correlation_volume(
     Source: correlation as in DispNet (Mayer et al., CVPR 2016); groups as in GwcNet (Guo et al., CVPR 2019).
     MACs: c * planes per pixel.
     """
-    if torch.is_grad_enabled() and (left.requires_grad or right.requires_grad):
-        volume = _Correlation.apply(left, right, planes, groups)
-    else:
-        volume = _forward(left, right, planes, groups)
+    volume = _known(left, right, planes, groups)
     return _extend(volume, left, right, planes, groups) if edge else volume
 
 
@@ -36,16 +33,26 @@ def _extend(volume: Tensor, left: Tensor, right: Tensor, planes: int, groups: in
     first = left[..., :columns] * right[..., :1]  # column d meets the right view's first at disparity d
     first = first.reshape(b, c // groups, groups * h, columns).mean(1).reshape(b, groups, h, columns)
     first = F.pad(first, (0, planes - columns)).permute(0, 3, 1, 2).reshape(b, planes * groups, h, 1)
-    numbers = torch.arange(planes * groups, device=left.device)
-    unknown = torch.arange(columns, device=left.device) < torch.div(numbers, groups, rounding_mode="floor")[:, None]
-    begin = volume[..., :columns] + first * unknown[:, None].to(volume.dtype)
-    return torch.cat([begin, volume[..., columns:]], 3)
+    plane = torch.div(torch.arange(planes * groups, device=left.device), groups, rounding_mode="floor")
+    unknown = torch.arange(w, device=left.device) < plane[:, None]
+    return volume + first * unknown[:, None].to(volume.dtype)  # one pass over the volume, no column cut or joined
 
 
-def _forward(left: Tensor, right: Tensor, planes: int, groups: int) -> Tensor:
-    if groups > 1 or has_few_operations():
+def _known(left: Tensor, right: Tensor, planes: int, groups: int) -> Tensor:
+    """The volume with zeros where the right view does not reach."""
+    trains = torch.is_grad_enabled() and left.requires_grad and not torch.compiler.is_exporting()
+    if has_few_operations() or (groups > 1 and not trains):
         return _of_shifts(left, right, planes, groups)
-    return _of_blocks(left, right, planes)
+    if groups == 1:
+        return _of_blocks(left, right, planes)
+    # In training alone, as autograd is slow at shifts: this form has tensors of five dimensions.
+    b, c, h, w = left.shape
+    left, right = (
+        x.reshape(b, c // groups, groups, h, w).transpose(1, 2).reshape(b * groups, c // groups, h, w)
+        for x in (left, right)
+    )
+    volume = _of_blocks(left, right, planes).reshape(b, groups, planes, h, w)
+    return volume.transpose(1, 2).reshape(b, planes * groups, h, w)
 
 
 def _of_shifts(left: Tensor, right: Tensor, planes: int, groups: int) -> Tensor:
@@ -80,26 +87,3 @@ def _of_blocks(left: Tensor, right: Tensor, planes: int) -> Tensor:
     upright = products[..., t - 1 : t - 1 + t * (2 * t - 1)].reshape(b, h * blocks, t, 2 * t - 1)
     band = upright[..., :planes].reshape(b, h, blocks * t, planes)
     return band[:, :, :w].permute(0, 3, 1, 2)
-
-
-class _Correlation(torch.autograd.Function):
-    """The same with gradients summed in place: autograd's own would clear and add a full-size tensor per plane."""
-
-    @staticmethod
-    def forward(ctx, left: Tensor, right: Tensor, planes: int, groups: int) -> Tensor:
-        ctx.save_for_backward(left, right)
-        ctx.planes, ctx.groups = planes, groups
-        return _forward(left, right, planes, groups)
-
-    @staticmethod
-    def backward(ctx, *gradients: Tensor):
-        left, right = ctx.saved_tensors
-        b, c, h, w = left.shape
-        gradient = gradients[0].reshape(b, ctx.planes, ctx.groups, h, w) * (ctx.groups / c)
-        left_c, right_c = (x.reshape(b, c // ctx.groups, ctx.groups, h, w) for x in (left, right))
-        to_left, to_right = torch.zeros_like(left_c), torch.zeros_like(right_c)
-        for d in range(min(ctx.planes, w)):
-            here = gradient[:, d, None, :, :, d:]
-            to_left[..., d:].addcmul_(here, right_c[..., : w - d])
-            to_right[..., : w - d].addcmul_(here, left_c[..., d:])
-        return to_left.reshape(left.shape), to_right.reshape(right.shape), None, None
