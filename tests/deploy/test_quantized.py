@@ -139,6 +139,17 @@ def test_integers_that_two_layers_read_stay_on_their_scale_in_tflite(name, tmp_p
 
 
 @pytest.mark.slow
+def test_transposed_convolutions_and_shared_integers_go_to_tflite(tmp_path):
+    """MobileStereoNet-2D has both: integers that are read with channels first and last, and output padding."""
+    pytest.importorskip("litert_torch")
+    size, data = (64, 128), "procedural:1,seed=11,size=64x128"
+    trained = leadline.load("mobilestereonet-2d-rendered", "cpu").network
+    network = quantize(trained, data="procedural:1,seed=9,size=96x192")
+    tried = export(network, "tflite", tmp_path, size, verify_on=data).manifest.verification
+    assert tried["mean_difference"] < 0.3, tried
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", [8, 4])
 def test_tflite_has_our_scales_and_integers(bits, tmp_path):
     pytest.importorskip("litert_torch")

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.ao.quantization.fx._decomposed  # noqa: F401  it registers quantized_decomposed
 from torch import nn
 
 from leadline.deploy.fold import fold_batchnorm
@@ -26,6 +27,29 @@ def test_output_padding(conv, shape):
     (node,) = (node for node in module.graph.nodes if "conv_transpose" in str(node.target) and node.op != "get_attr")
     assert not any(node.args[5])
     torch.testing.assert_close(module(x), conv(x))
+
+
+def test_output_padding_of_an_integer_weight():
+    """The weight is a constant that the graph quantises and dequantises: the zeros go in before."""
+
+    class Stored(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(4, 6, 3, 3, generator=torch.Generator().manual_seed(1)))
+            self.scale = nn.Buffer(torch.linspace(0.01, 0.03, 6))
+            self.zero = nn.Buffer(torch.zeros(6, dtype=torch.long))
+
+        def forward(self, x):
+            there = (self.scale, self.zero, 1, -127, 127, torch.int8)
+            codes = torch.ops.quantized_decomposed.quantize_per_channel(self.weight, *there)
+            weight = torch.ops.quantized_decomposed.dequantize_per_channel(codes, *there)
+            return nn.functional.conv_transpose2d(x, weight, None, 2, 1, 1)
+
+    network, x = Stored(), torch.randn(2, 4, 5, 7, generator=torch.Generator().manual_seed(0))
+    module = without_output_padding(fold_batchnorm(network, (x,)))
+    (node,) = (node for node in module.graph.nodes if "conv_transpose" in str(node.target) and node.op != "get_attr")
+    assert not any(node.args[5])
+    torch.testing.assert_close(module(x), network(x))
 
 
 @pytest.mark.parametrize(

@@ -19,16 +19,20 @@ def without_output_padding(module: fx.GraphModule) -> fx.GraphModule:
 
     Without this, litert-torch 0.10.0 lowers such a convolution to another one, silently for TensorFlow.
     """
-    for node in _transposed(module, _DIMS):
-        _, weight, _, stride, padding, extra, groups, dilation = _arguments(node)
-        if not any(extra):
+    for node in [node for node in module.graph.nodes if node.target in _DIMS]:
+        stored = _stored_weight(node)
+        weight = value_of(module, stored)
+        _, _, _, stride, padding, extra, groups, dilation = _arguments(node)
+        if weight is None or not any(extra):
             continue
         if any(step != 1 for step in dilation):
             continue  # zeros at the end would have to be more than the padding asked for
         far = [amount for side in reversed(extra) for amount in (0, side)]
-        with module.graph.inserting_before(node):
+        reader = next(user for user in stored.users if user is node or "quantize_per" in str(user.target))
+        with module.graph.inserting_before(reader):
             longer = keep_constant(module, f"{node.name}_longer", F.pad(weight, far))
-        node.args = (node.args[0], longer, node.args[2], stride, padding, [0] * len(stride), groups, dilation)
+        reader.replace_input_with(stored, longer)
+        node.args = (*node.args[:3], stride, padding, [0] * len(stride), groups, dilation)
     module.recompile()
     return module
 
@@ -100,6 +104,15 @@ def _by_phases(
         if side != rows[axis] * stride[axis]:
             result = graph.call_function(aten.slice.Tensor, (result, axis + 2, 0, side))
     return result
+
+
+def _stored_weight(node: fx.Node) -> fx.Node:
+    """The weight before it is quantised and dequantised, where it is: 0 stays 0 through both."""
+    stored = node.args[1]
+    assert isinstance(stored, fx.Node)
+    while "quantize_per" in str(stored.target):
+        stored = stored.args[0]  # type: ignore[assignment]
+    return stored
 
 
 def _transposed(module: fx.GraphModule, kinds: set | dict) -> list[fx.Node]:

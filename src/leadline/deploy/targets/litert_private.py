@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, fx
 
 from leadline.artifacts.runtimes import NotInstalled, need
-from leadline.deploy.apart import scales_apart
+from leadline.deploy.apart import one_reader_each, scales_apart
 from leadline.deploy.broadcast import without_spreading
 from leadline.deploy.fold import fold_batchnorm, fold_constants
 from leadline.deploy.grouped import without_grouped_3d
@@ -46,7 +46,7 @@ def convert(network: Network, request: Request) -> Any:
         try:
             example = request.example(network)
             module = without_grouped_3d(_prepared(planes_together(network), example))
-            module = scales_apart(without_spreading(without_transposed_3d(module)))
+            module = one_reader_each(scales_apart(without_spreading(without_transposed_3d(module))))
             options = {"quant_config": _keep_quantized()} if is_quantized(network) else {}
             return litert_torch.convert(module, example, **options)
         except Exception as error:  # it wraps nothing: whatever torch, MLIR or itself raised
