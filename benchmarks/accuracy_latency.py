@@ -3,9 +3,9 @@
     python benchmarks/accuracy_latency.py --data folder:/data/samples [--threads 2] [MODEL ...]
 
 `leadline benchmark` for a fixed list: plummet-s, plummet-m and plummet-r in PyTorch and, exported first, in every
-installed runtime (the larger two in the fastest ones), and in 8 bits in OpenVINO; the classical algorithms; and MobileStereoNet-2D,
-whose weights do not ship, for its latency alone. Writes benchmarks/results/accuracy_latency.csv and
-docs/images/accuracy_latency.png.
+installed runtime (the larger two in the fastest ones), and in 8 bits in OpenVINO; the classical algorithms; and
+MobileStereoNet-2D, whose weights do not ship, for its latency alone. Writes benchmarks/results/accuracy_latency.csv
+and docs/images/accuracy_latency.png.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
 Each recipe's network, crop, batch and precision, from random weights. `network_ms` is forward pass and losses, backward
 pass and optimizer on one batch, the median of --steps; `worker_ms` is what one worker process takes to render, crop and
 augment the batches of that step, by its CPU time; workers keep the network busy when there are at least `workers` of
-them. Writes benchmarks/results/training_step.csv.
+them. Writes benchmarks/results/training_step.csv and the table of docs/training.md.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ from torch import nn
 
 from leadline.data.loading import BatchStream
 from leadline.files import write_whole
-from leadline.machine import describe_machine, pin_threads
+from leadline.machine import describe_machine, one_line, pin_threads
 from leadline.training.fit import make_network, make_plan
 from leadline.training.module import Training, run_network
 from leadline.training.recipe import Recipe, load_recipe
 
 ROOT = Path(__file__).parent.parent
 CSV = ROOT / "benchmarks" / "results" / "training_step.csv"
+PAGE = ROOT / "docs" / "training.md"
+BEGIN, END = "<!-- table step: written by benchmarks/training_step.py -->\n", "<!-- end of table -->"
 RECIPES = ("plummet-rooms", "plummet-rooms-finish", "plummet-s", "plummet-m-fine", "plumb-flow", "plumb-frame")
 
 
@@ -48,8 +50,8 @@ def main() -> None:
         recipe = load_recipe(path).model_copy(update={"init": None, "workers": 0})
         rows.append(measure(recipe, device, options.steps) | machine)
         print(
-            "{recipe:24} {precision} {forward_ms:7.1f} + {backward_ms:7.1f} + {optimizer_ms:5.1f} = {network_ms:7.1f} ms, "
-            "worker {worker_ms:7.1f} ms: {workers} at least".format(**rows[-1]),
+            "{recipe:24} {precision} {forward_ms:.1f} + {backward_ms:.1f} + {optimizer_ms:5.1f} = {network_ms:6.1f} ms"
+            ", worker {worker_ms:7.1f} ms: {workers} at least".format(**rows[-1]),
             flush=True,
         )
     text = io.StringIO(newline="")
@@ -57,14 +59,30 @@ def main() -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_whole(CSV, text.getvalue().encode())
+    before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
+    write_whole(PAGE, f"{before}{BEGIN}{table(rows)}\n{END}{rest.split(END, 1)[1]}".encode())
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    lines = [
+        "| recipe | crop, pairs | forward ms | backward ms | step ms | pairs/s | rendering ms | workers |",
+        "| --- | --- |" + " ---: |" * 6,
+    ]
+    for row in rows:
+        lines.append(
+            "| `{recipe}` | {crop}, {batch} | {forward_ms:.0f} | {backward_ms:.0f} | {network_ms:.0f} "
+            "| {pairs_per_second:.1f} | {worker_ms:.0f} | {workers} |".format(**row)
+        )
+    first = rows[0]
+    about = f"{first['device'].upper()}, {first['threads']} thread, {one_line(describe_machine())}"
+    return "\n".join([*lines, "", f"Median steps in each recipe's precision; {about}."])
 
 
 def measure(recipe: Recipe, device: torch.device, steps: int) -> dict[str, Any]:
     network = make_network(recipe)
     training = Training(network, recipe).to(device).train()
     optimizer = training.configure_optimizers()["optimizer"]
-    # All uses of the first scenes: as many steps as it takes until as much has been rendered as is used.
-    count = max(recipe.reuse, 2)
+    count = max(recipe.reuse**2, 2)  # a block: the scenes of `reuse` batches, used `reuse` times
     stream = iter(BatchStream(make_plan(recipe, network.task)))
     next(iter(BatchStream(make_plan(recipe.model_copy(update={"seed": recipe.seed + 1}), network.task))))
     start = time.process_time()

@@ -1,4 +1,4 @@
-"""What properties of the procedural scenes, and parts of plummet, are worth: the same short training without or with them.
+"""What properties of procedural scenes, and parts of plummet, are worth: the same short training without or with them.
 
     python benchmarks/zoo/ablations.py --data folder:/data/samples [--only NAME ...] [--seeds 0]
     python benchmarks/zoo/ablations.py --draw          # docs/zoo.md's table, from the CSV

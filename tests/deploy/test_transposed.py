@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-import torch.ao.quantization.fx._decomposed  # noqa: F401  it registers quantized_decomposed
+import torch.ao.quantization.fx._decomposed  # it registers torch.ops.quantized_decomposed
 from torch import nn
 
 from leadline.deploy.fold import fold_batchnorm

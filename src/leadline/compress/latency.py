@@ -22,6 +22,7 @@ from torch.nn.modules.conv import _ConvNd
 from leadline.compress.choice import weighted_layers
 from leadline.errors import UserError
 from leadline.files import write_whole
+from leadline.machine import rest
 from leadline.models import Network
 from leadline.predict.predictor import VIEWS
 from leadline.surgeries import with_plain_weights
@@ -86,6 +87,7 @@ def _in_turns(*runs: Run) -> list[float]:
     seconds: list[list[float]] = [[] for _ in runs]
     for turn in range(ROUNDS + 1):
         for run, kept in zip(runs, seconds, strict=True):
+            rest()
             start = time.perf_counter()
             run()
             if turn:  # the first warms up

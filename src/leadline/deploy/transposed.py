@@ -109,9 +109,9 @@ def _by_phases(
 def _stored_weight(node: fx.Node) -> fx.Node:
     """The weight before it is quantised and dequantised, where it is: 0 stays 0 through both."""
     stored = node.args[1]
+    while isinstance(stored, fx.Node) and "quantize_per" in str(stored.target):
+        stored = stored.args[0]
     assert isinstance(stored, fx.Node)
-    while "quantize_per" in str(stored.target):
-        stored = stored.args[0]  # type: ignore[assignment]
     return stored
 
 

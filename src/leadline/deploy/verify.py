@@ -20,7 +20,7 @@ from leadline.errors import UserError
 from leadline.evaluation.measures import Measure, measure_of
 from leadline.evaluation.results import Metrics
 from leadline.evaluation.runner import Samples
-from leadline.machine import describe_machine, one_line
+from leadline.machine import describe_machine, one_line, rest
 from leadline.models.network import OUTPUT, Network, Task
 from leadline.predict.predictor import TIME
 from leadline.predict.tiled import as_prediction, to_model_image
@@ -228,6 +228,7 @@ def _time(
         seconds = ([], [])
         for _ in range(ROUNDS):
             for run, found in zip((session, reference), seconds, strict=True):
+                rest()
                 start = time.perf_counter()
                 run(*images)
                 found.append(time.perf_counter() - start)

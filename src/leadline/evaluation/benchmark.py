@@ -16,7 +16,7 @@ from leadline.errors import UserError
 from leadline.evaluation.measures import measure_of
 from leadline.evaluation.worker import Worker
 from leadline.files import write_whole
-from leadline.machine import describe_machine, one_line
+from leadline.machine import describe_machine, one_line, rest
 from leadline.models.network import Task
 
 
@@ -163,6 +163,7 @@ def benchmark(
         for turn in range(warmup + rounds):
             tell(f"timing, round {turn + 1} of {warmup + rounds}")
             for worker, kept in zip(workers, seconds, strict=True):
+                rest()
                 taken = worker.ask("time")
                 if turn >= warmup:
                     kept.append(taken)

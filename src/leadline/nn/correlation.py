@@ -34,8 +34,9 @@ def _extend(volume: Tensor, left: Tensor, right: Tensor, planes: int, groups: in
     first = first.reshape(b, c // groups, groups * h, columns).mean(1).reshape(b, groups, h, columns)
     first = F.pad(first, (0, planes - columns)).permute(0, 3, 1, 2).reshape(b, planes * groups, h, 1)
     plane = torch.div(torch.arange(planes * groups, device=left.device), groups, rounding_mode="floor")
-    unknown = torch.arange(w, device=left.device) < plane[:, None]
-    return volume + first * unknown[:, None].to(volume.dtype)  # one pass over the volume, no column cut or joined
+    unknown = torch.arange(columns, device=left.device) < plane[:, None]
+    begin = first * unknown[:, None].to(volume.dtype)
+    return volume + F.pad(begin, (0, w - columns))  # one pass over the volume, no column cut or joined
 
 
 def _known(left: Tensor, right: Tensor, planes: int, groups: int) -> Tensor:

@@ -8,8 +8,8 @@ def plane_by_plane(x: Tensor) -> Tensor:
     """The same values, channel after channel in memory, and gradients handed back in the layout that x came in.
 
     For arithmetic on single channels in a network whose convolutions have channels last: there it would pick every
-    c-th number, and BatchNorm's backward pass is several times slower where gradient and input are laid out differently.
-    Changes nothing where no gradient is wanted.
+    c-th number, and BatchNorm's backward pass is several times slower where gradient and input are laid out
+    differently. Changes nothing where no gradient is wanted.
     """
     return _PlaneByPlane.apply(x) if torch.is_grad_enabled() and x.requires_grad else x
 

@@ -6,7 +6,6 @@ from torch import Tensor
 
 from leadline.nn.forms import has_few_operations
 
-
 LEAST_EXPONENT = -80.0
 
 
