@@ -114,3 +114,16 @@ def test_less_than_nothing_is_refused():
         create("plummet-s", refine=-1)
     with pytest.raises(UserError, match="looks"):
         create("plummet-r", looks=0)
+
+
+def test_onnx_of_any_size(tmp_path):
+    """Exported at one size with height and width left free, it computes the network at another."""
+    pytest.importorskip("onnxruntime")
+    torch.manual_seed(0)
+    network = create("plummet-r", max_disparity=64).eval()
+    artifact = leadline.export(network, "onnx", tmp_path, (32, 96), dynamic=True, verify_on=None)
+    left, right = torch.rand(2, 1, 3, 64, 160)
+    with torch.inference_mode():
+        expected = network(left, right)
+    found = torch.from_numpy(artifact.predictor(1).session(left.numpy(), right.numpy()))
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-4)

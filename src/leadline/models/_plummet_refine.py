@@ -118,7 +118,9 @@ class Refinement(nn.Module):
         x = torch.cat([columns - there[:, 0] for there in tried.split(1, 1)], 1)
         count = tried.shape[1]
         brought = sample_at(right, x, torch.cat([rows] * count, 1))
-        return torch.cat([(left * there).mean(1, keepdim=True) for there in brought.chunk(count, 2)], 1)
+        # Slices, as torch.onnx does not know chunks of a height that is free.
+        found = [brought[:, :, i * height : (i + 1) * height] for i in range(count)]
+        return torch.cat([(left * there).mean(1, keepdim=True) for there in found], 1)
 
 
 def _nearest(disparity: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
