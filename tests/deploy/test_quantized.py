@@ -142,7 +142,7 @@ def test_integers_that_two_layers_read_stay_on_their_scale_in_tflite(name, tmp_p
 def test_transposed_convolutions_and_shared_integers_go_to_tflite(tmp_path):
     """MobileStereoNet-2D has both: integers that are read with channels first and last, and output padding."""
     pytest.importorskip("litert_torch")
-    size, data = (64, 128), "procedural:1,seed=11,size=64x128"
+    size, data = (64, 192), "procedural:1,seed=11,size=64x192"
     trained = leadline.load("mobilestereonet-2d-rendered", "cpu").network
     network = quantize(trained, data="procedural:1,seed=9,size=96x192")
     tried = export(network, "tflite", tmp_path, size, verify_on=data).manifest.verification

@@ -77,7 +77,7 @@ class Benchmark:
         known = [row for row in self.rows if any(value is not None for value in row.accuracy.values())]
         if not known:
             raise UserError("no model has an accuracy to draw: give data with ground truth")
-        figure = Figure(figsize=(12, 4.8), layout="constrained")
+        figure = Figure(figsize=(12, max(4.8, 1 + 0.2 * len(known))), layout="constrained")  # room for all names
         panels = figure.subplots(1, 2)
         marks = [f"C{i % 10}" for i in range(len(known))], [Line2D.filled_markers[i % 13] for i in range(len(known))]
         for panel, key in zip(panels, measure.headline, strict=True):
@@ -105,7 +105,7 @@ class Benchmark:
             if key not in measure.higher_is_better:
                 panel.set_ylim(bottom=0)
             panel.grid(alpha=0.3)
-        panels[1].legend(loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False)
+        panels[1].legend(loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False, fontsize=8)
         best = "upper" if measure.headline[0] in measure.higher_is_better else "lower"
         figure.suptitle(f"Accuracy (mean of samples) against latency (median, quartiles); {best} left is better")
         figure.supxlabel(one_line(self.machine), fontsize=7)
