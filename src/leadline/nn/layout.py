@@ -11,7 +11,8 @@ def plane_by_plane(x: Tensor) -> Tensor:
     c-th number, and BatchNorm's backward pass is several times slower where gradient and input are laid out
     differently. Changes nothing where no gradient is wanted.
     """
-    return _PlaneByPlane.apply(x) if torch.is_grad_enabled() and x.requires_grad else x
+    trains = torch.is_grad_enabled() and x.requires_grad and not torch.compiler.is_exporting()
+    return _PlaneByPlane.apply(x) if trains else x
 
 
 class _PlaneByPlane(torch.autograd.Function):
