@@ -87,7 +87,8 @@ def _in_turns(*runs: Run) -> list[float]:
     seconds: list[list[float]] = [[] for _ in runs]
     for turn in range(ROUNDS + 1):
         for run, kept in zip(runs, seconds, strict=True):
-            rest()
+            if len(runs) > 1:
+                rest()
             start = time.perf_counter()
             run()
             if turn:  # the first warms up
