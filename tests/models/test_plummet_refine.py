@@ -121,7 +121,7 @@ def test_onnx_of_any_size(tmp_path):
     pytest.importorskip("onnxruntime")
     torch.manual_seed(0)
     network = create("plummet-r", max_disparity=64).eval()
-    artifact = leadline.export(network, "onnx", tmp_path, (32, 96), dynamic=True, verify_on=None)
+    artifact = export(network, "onnx", tmp_path, (32, 96), dynamic=True, verify_on=None)
     left, right = torch.rand(2, 1, 3, 64, 160)
     with torch.inference_mode():
         expected = network(left, right)

@@ -1,4 +1,4 @@
-"""Cost volumes by shifting one view's features, in 4-D throughout."""
+"""Cost volumes by shifting one view's features, in 4-D wherever a network is exported."""
 
 import torch
 import torch.nn.functional as F
