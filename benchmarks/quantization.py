@@ -24,7 +24,7 @@ from leadline.cli.options import parse_size
 from leadline.compress import quantize
 from leadline.errors import UserError
 from leadline.files import write_whole
-from leadline.machine import describe_machine, one_line
+from leadline.machine import describe_machine
 from leadline.models import Network
 from leadline.predict import NetworkPredictor
 from leadline.zoo import find_checkpoint
@@ -254,7 +254,9 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
             f"{row.get('onnx_ms') or ''} | {row.get('openvino_ms') or ''} | {row.get('tflite_ms') or ''} |"
         )
     days = sorted({row["date"] for row in rows.values()})
-    return "\n".join([*lines, "", f"Measured on: {one_line(describe_machine())}; rows from {days[0]} to {days[-1]}."])
+    machines = sorted({f"{row['cpu']} ({row['cores']} cores)" for row in rows.values()})
+    about = f"Rows from {days[0]} to {days[-1]}, on {' and '.join(machines)}; the CSV says which."
+    return "\n".join([*lines, "", about])
 
 
 if __name__ == "__main__":
