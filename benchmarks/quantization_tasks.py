@@ -17,7 +17,7 @@ import leadline
 from leadline.compress import quantize
 from leadline.evaluation.measures import MEASURES
 from leadline.files import write_whole
-from leadline.machine import describe_machine, one_line
+from leadline.machine import describe_machine
 from leadline.predict import NetworkPredictor
 from leadline.zoo import find_checkpoint
 
@@ -42,18 +42,29 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=["plummet-s", "plumb-frame", "plumb-flow"])
     parser.add_argument("--dry", action="store_true", help="print the table, write nothing")
     options = parser.parse_args()
-    rows = [row for name in options.models for row in measure(name, options.data)]
+    made = {name: [row | describe_machine() for row in measure(name, options.data)] for name in options.models}
+    known = {} if options.dry else rows_by_model()
+    rows = [row for of_model in (known | made).values() for row in of_model]
     shown = table(rows)
     print(shown)
     if options.dry:
         return
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, [*rows[0], *describe_machine()], lineterminator="\n")
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(row | describe_machine() for row in rows)
+    writer.writerows(rows)
     write_whole(CSV, text.getvalue().encode())
     before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
     write_whole(PAGE, f"{before}{BEGIN}\n{shown}\n{END}{rest.split(END)[1]}".encode())
+
+
+def rows_by_model() -> dict[str, list[dict[str, Any]]]:
+    """What the table holds already: models that a call does not name stay as they were measured before."""
+    if not CSV.is_file():
+        return {}
+    with CSV.open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return {name: [row for row in rows if row["model"] == name] for name in dict.fromkeys(r["model"] for r in rows)}
 
 
 def measure(name: str, data: str) -> list[dict[str, Any]]:
@@ -86,12 +97,14 @@ def table(rows: list[dict[str, Any]]) -> str:
     ]
     for row in rows:
         base = next(other for other in rows if other["model"] == row["model"])
-        cells = [row["model"], row["variant"], f"{row['bytes'] / 1e3:.0f}", f"{base['bytes'] / row['bytes']:.1f} ×"]
+        cells = [row["model"], row["variant"], f"{int(row['bytes']) / 1e3:.0f}"]
+        cells.append(f"{int(base['bytes']) / int(row['bytes']):.1f} ×")
         for i in (1, 2):
-            value = row[f"value_{i}"]
-            cells += [row[f"metric_{i}"], f"{value:.3f}", f"{value - base[f'value_{i}']:+.3f}"]
+            value = float(row[f"value_{i}"])
+            cells += [row[f"metric_{i}"], f"{value:.3f}", f"{value - float(base[f'value_{i}']):+.3f}"]
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, "", f"Measured on: {one_line(describe_machine())}."])
+    machines = sorted({f"{row['cpu']} ({row['date']})" for row in rows})
+    return "\n".join([*lines, "", f"Measured on: {', '.join(machines)}."])
 
 
 if __name__ == "__main__":
