@@ -18,6 +18,8 @@ from leadline.checkpoint import load_network
 from leadline.models.plummet import Plummet
 from leadline.zoo import find_checkpoint
 
+SECOND_LOOK = ("refine", "looks", "beside", "informed")
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -32,7 +34,7 @@ def main() -> None:
     assert isinstance(old, Plummet), "only a plummet becomes another plummet"
     name = options.network or old.name
     # Whether there is a second look is what a network's name says.
-    config = {k: v for k, v in old.config_dict().items() if name == old.name or k not in ("refine", "looks", "beside")}
+    config = {k: v for k, v in old.config_dict().items() if name == old.name or k not in SECOND_LOOK}
     changes = {field: yaml.safe_load(value) for field, value in (change.split("=", 1) for change in options.changes)}
     new = leadline.create(name, **{**config, **changes})
     found = new.load_state_dict(old.state_dict(), strict=False)

@@ -61,11 +61,14 @@ WITH: dict[str, dict[str, Any]] = {
     "with furnished rooms, every second pair": {"furnished": 0.5},
     "with coarse textures, every fifth": {"coarse": 0.2},
 }
+SECOND_LOOK = {"name": "plummet-r", "hidden_thirtysecond": 0, "refine": 12, "looks": 1}
 PARTS: dict[str, dict[str, Any]] = {
     "planes every 2 px: every 4 px alone": {"fine": 0},
     "the filter of the coarse volume": {"coarse_layers": 0},
     "with scores to the border": {"edge": True},
-    "with a second look": {"name": "plummet-r", "refine": 12, "looks": 1},
+    "with an hourglass to 1/32": {"hidden_thirtysecond": 48},
+    "with a second look": {**SECOND_LOOK, "informed": False},
+    "with a second look, told of the surroundings": SECOND_LOOK,
 }
 SCENES = WITHOUT | WITH
 

@@ -28,7 +28,7 @@ _KEYS = {"task": str, "network": str, "config": dict, "surgeries": list, "proven
 _ADDED_LATER = {
     "plummet-s": {"fine": 0, "edge": False},
     "plummet-m": {"fine": 0, "edge": False},
-    "plummet-r": {"edge": False, "beside": False, "looks": 1},
+    "plummet-r": {"edge": False, "beside": False, "looks": 1, "hidden_thirtysecond": 0, "informed": False},
 }
 
 

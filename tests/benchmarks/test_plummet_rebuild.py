@@ -11,7 +11,7 @@ from leadline.checkpoint import load_network
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "plummet_rebuild.py"
 SMALL = {"stem": 8, "quarter": 8, "eighth": 16, "matching": 8, "hidden_quarter": 8, "hidden_eighth": 8,
-         "hidden_sixteenth": 8, "max_disparity": 64}  # fmt: skip
+         "hidden_sixteenth": 8, "hidden_thirtysecond": 8, "max_disparity": 64}  # fmt: skip
 
 
 def rebuild(monkeypatch, *arguments):

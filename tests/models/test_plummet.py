@@ -14,7 +14,7 @@ from leadline.nn.regression import local_soft_argmin
 from leadline.zoo import find_checkpoint
 
 SMALL = {"stem": 8, "quarter": 8, "eighth": 16, "matching": 8, "hidden_quarter": 8, "hidden_eighth": 8,
-         "hidden_sixteenth": 8, "max_disparity": 64}  # fmt: skip
+         "hidden_sixteenth": 8, "hidden_thirtysecond": 8, "max_disparity": 64}  # fmt: skip
 
 
 def pair(height=32, width=64, batch=1):
@@ -91,6 +91,21 @@ def test_training_gives_coarse_to_fine_and_gradients_everywhere():
     (sum(p.mean() for p in predictions) + scores.square().mean()).backward()
     missing = [name for name, p in network.named_parameters() if p.grad is None]
     assert not missing
+
+
+@pytest.mark.parametrize("size", [(16, 16), (48, 80), (64, 96)])
+@torch.no_grad()
+def test_an_hourglass_to_a_32nd_begins_as_one_that_ends_at_a_16th(size):
+    deep = create("plummet-s", **SMALL).eval()
+    plain = create("plummet-s", **{**SMALL, "hidden_thirtysecond": 0}).eval()
+    missing, unexpected = plain.load_state_dict(deep.state_dict(), strict=False)
+    assert not missing
+    assert {".".join(name.split(".")[:3]) for name in unexpected} == {"aggregation.at_sixteenth.2"}
+    assert torch.equal(deep(*pair(*size)), plain(*pair(*size)))
+    norm = deep.get_submodule("aggregation.at_sixteenth.2.up.1")
+    norm.weight.fill_(1.0)
+    norm.bias.fill_(1.0)
+    assert not torch.equal(deep(*pair(*size)), plain(*pair(*size)))
 
 
 def test_a_sharp_score_gives_its_plane():

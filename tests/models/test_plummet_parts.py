@@ -9,7 +9,7 @@ from leadline.nn.units.parts import KINDS
 from leadline.zoo import find_checkpoint
 
 SMALL = {"stem": 8, "quarter": 8, "eighth": 16, "matching": 8, "hidden_quarter": 8, "hidden_eighth": 16,
-         "hidden_sixteenth": 16, "max_disparity": 64}  # fmt: skip
+         "hidden_sixteenth": 16, "hidden_thirtysecond": 8, "max_disparity": 64}  # fmt: skip
 CHOICES = [(field, kind) for field, kinds in KINDS.items() for kind in kinds[1:] if field != "coding"]
 OTHERS = {"coding": {"neuron": "lif"}}
 

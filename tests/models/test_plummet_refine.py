@@ -12,7 +12,7 @@ from leadline.nn.contradiction import right_from_left_scores
 from leadline.predict import NetworkPredictor
 
 SMALL = {"stem": 8, "quarter": 8, "eighth": 16, "matching": 8, "hidden_quarter": 8, "hidden_eighth": 8,
-         "hidden_sixteenth": 8, "max_disparity": 32, "fine": 8, "refine": 8}  # fmt: skip
+         "hidden_sixteenth": 8, "hidden_thirtysecond": 8, "max_disparity": 32, "fine": 8, "refine": 8}  # fmt: skip
 SIZE = (64, 128)
 
 
@@ -54,7 +54,7 @@ def test_background_is_proposed_where_the_right_view_contradicts():
 
 
 def test_it_refines_but_does_not_train_what_it_refines():
-    network = create("plummet-r", **SMALL).train()
+    network = create("plummet-r", **SMALL, informed=False).train()
     predictions = network.forward_all(*pair())
     assert [tuple(p.shape) for p in predictions] == [(1, 1, 32, 64)] * 5  # 1/8, 1/4, upsampled, and two looks
     assert len(network.eval().forward_all(*pair())) == 1
@@ -63,6 +63,17 @@ def test_it_refines_but_does_not_train_what_it_refines():
     assert {name for name in trained if not name.startswith("refine.")} == {
         f"encoder.stem.{rest}" for rest in ("0.weight", "1.weight", "1.bias")
     }
+
+
+def test_it_hears_of_the_surroundings_once_it_has_learned_to():
+    told = create("plummet-r", **SMALL, informed=True).eval()
+    plain = create("plummet-r", **SMALL, informed=False).eval()
+    assert not plain.load_state_dict(told.state_dict(), strict=False).missing_keys
+    assert torch.equal(told(*pair()), plain(*pair()))
+    torch.nn.init.ones_(told.refine.surroundings[1].weight)
+    assert not torch.equal(told(*pair()), plain(*pair()))
+    told.train().forward_all(*pair())[-1].sum().backward()
+    assert told.get_parameter("aggregation.out_quarter.0.weight").grad is not None  # it is trained by what it is told
 
 
 def test_it_is_plummet_before_it_looks_again():

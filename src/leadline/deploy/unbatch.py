@@ -73,6 +73,8 @@ class _Interpreter(fx.Interpreter):
     def call_function(self, target: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         if target is aten._assert_tensor_metadata.default:
             return None
+        if target is aten.alias.default:  # the whole of something, which pnnx would keep
+            return args[0]
         if target is operator.getitem:
             if isinstance(args[0], Batch):  # each sample was split
                 return Batch(tuple(part[args[1]] for part in args[0].parts))

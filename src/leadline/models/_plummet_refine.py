@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from leadline.nn.contradiction import carry_background, right_from_left_scores
-from leadline.nn.conv import ConvBN
+from leadline.nn.conv import ConvBN, silent
 from leadline.nn.convex_upsample import convex_upsample
 from leadline.nn.layout import plane_by_plane
 from leadline.nn.warp import inside, sample_at, warp_to_left
@@ -35,16 +35,19 @@ class Refinement(nn.Module):
         width: channels that decide.
         beside: whether neighbours and background are proposed too.
         looks: how often; the next one begins with what the one before has found.
+        surroundings: channels of the features at 1/4 that it is told; 0: none. They begin unheard.
     """
 
     offsets: Tensor
 
-    def __init__(self, stem: int, width: int, beside: bool, looks: int):
+    def __init__(self, stem: int, width: int, beside: bool, looks: int, surroundings: int = 0):
         super().__init__()
-        self.beside, self.looks = beside, looks
+        self.beside, self.looks, self.told = beside, looks, bool(surroundings)
         proposals = len(OFFSETS) + (3 if beside else 0)
         self.describe = ConvBN(stem, DESCRIPTORS, relu=False)
         self.enter = ConvBN(proposals + stem + 2 + (4 if beside else 0), width)
+        if surroundings:
+            self.surroundings = silent(ConvBN(surroundings, width, kernel=1, relu=False))
         self.units = nn.Sequential(ConvBN(width, width, dilation=2), ConvBN(width, width, dilation=4))
         self.near = ConvBN(width, width)
         self.shift = ConvBN(width, proposals, kernel=1, relu=False)
@@ -57,12 +60,14 @@ class Refinement(nn.Module):
         half: Float[Tensor, "b2 cs h2 w2"],
         disparity: Float[Tensor, "b 1 h w"],
         planes: Float[Tensor, "b p h4 w4"],
+        surroundings: Float[Tensor, "b cq h4 w4"],
     ) -> list[Float[Tensor, "b 1 h w"]]:
         """
         Args:
             half: features at 1/2, of left views and then of right ones.
             disparity: px; it is not trained through.
             planes: scores at 0, 4, 8 … px, from which the right view's disparity is read; not trained through.
+            surroundings: features at 1/4, for one that was made to be told of them.
 
         Returns:
             what every look finds in training, else what the last one does.
@@ -71,9 +76,12 @@ class Refinement(nn.Module):
         left = half.chunk(2)[0]
         described = plane_by_plane(self.describe(half))
         seen_right = F.interpolate(right_from_left_scores(planes.detach(), 2.0), scale_factor=2.0, mode="bilinear")
+        told = None
+        if self.told:
+            told = F.interpolate(self.surroundings(surroundings), scale_factor=2.0, mode="bilinear")
         results = []
         for look in range(self.looks):
-            found, features = self._look(left, described, found.detach(), seen_right)
+            found, features = self._look(left, described, found.detach(), seen_right, told)
             if self.training or look == self.looks - 1:
                 results.append(convex_upsample(2 * found, self.upsample_weights(features), factor=2))
         return results
@@ -84,6 +92,7 @@ class Refinement(nn.Module):
         described: Float[Tensor, "b2 c h w"],
         start: Float[Tensor, "b 1 h w"],
         seen_right: Float[Tensor, "b 1 h w"],
+        told: Float[Tensor, "b width h w"] | None,
     ) -> tuple[Float[Tensor, "b 1 h w"], Float[Tensor, "b width h w"]]:
         """The disparity in columns of 1/2 from the one at hand, and the features by which it was decided."""
         structure = (start - F.avg_pool2d(start, 5, 1, 2, count_include_pad=False)).clamp(-4, 4)
@@ -94,6 +103,7 @@ class Refinement(nn.Module):
             changes = torch.cat([changes.expand(len(start), -1, *start.shape[-2:]), proposals - start], 1)
         scores = self._compare(described, start + changes)
         features = self.enter(torch.cat([scores.to(left.dtype), *known], 1))
+        features = features if told is None else F.relu(features + told)
         features = self.near(features + self.units(features))
         shares = torch.softmax((self.weight * scores + self.shift(features)).float(), 1)
         return (start + (shares * changes).sum(1, keepdim=True)).clamp(min=0), features
@@ -118,8 +128,9 @@ class Refinement(nn.Module):
         x = torch.cat([columns - there[:, 0] for there in tried.split(1, 1)], 1)
         count = tried.shape[1]
         brought = sample_at(right, x, torch.cat([rows] * count, 1))
-        # Slices, as torch.onnx does not know chunks of a height that is free.
-        found = [brought[:, :, i * height : (i + 1) * height] for i in range(count)]
+        # Chunks have their gradients joined at once; torch.onnx does not know chunks of a height that is free.
+        slices = (brought[:, :, i * height : (i + 1) * height] for i in range(count))
+        found = brought.chunk(count, 2) if self.training else slices
         return torch.cat([(left * there).mean(1, keepdim=True) for there in found], 1)
 
 

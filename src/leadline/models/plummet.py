@@ -14,7 +14,8 @@ al., IROS 2021) and RAFT (convex upsampling).
 Every kind of part can be exchanged for another of leadline.nn by name (`Parts`): the kind of convolution, of residual
 unit, of attention, of the ways down and up, of normalisation and so on. What is said above holds for the defaults.
 Two exchanges have names of their own: plummet-snn, whose encoder spikes, and plummet-b, whose 3x3 convolutions have
-one bit. plummet-r gives up the rule on grid_sample for a second look (`refine`, see `_plummet_refine`).
+one bit. plummet-r has an hourglass that goes on to 1/32, and gives up the rule on grid_sample for a second look
+(`refine`, see `_plummet_refine`).
 Shapes: b batch, h w image, planes = max_disparity / 4.
 """
 
@@ -29,7 +30,7 @@ from leadline.errors import UserError
 from leadline.models._plummet_refine import Refinement
 from leadline.models.network import Network, Task
 from leadline.models.registry import register
-from leadline.nn.conv import ConvBN
+from leadline.nn.conv import ConvBN, silent
 from leadline.nn.convex_upsample import convex_upsample
 from leadline.nn.correlation import correlation_volume
 from leadline.nn.imagenet import ImageNetNormalize
@@ -66,10 +67,12 @@ class PlummetConfig(Parts):
     hidden_quarter: int = 48
     hidden_eighth: int = 64
     hidden_sixteenth: int = 96
+    hidden_thirtysecond: int = 0  # 0: the hourglass ends at 1/16
     depth: int = 1  # residual units per stage
     refine: int = 0  # channels of a second look at 1/2, which needs grid_sample; 0: none
     looks: int = 1  # how often it looks that second time, each time at what it found before
     beside: bool = False  # whether the second look also tries its neighbours' disparities and the background's
+    informed: bool = False  # whether the second look sees the hourglass's features
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -84,7 +87,7 @@ class PlummetConfig(Parts):
             raise UserError(
                 f"plummet: eighth ({self.eighth}) must be a multiple of coarse_groups ({self.coarse_groups})"
             )
-        for name in ("fine", "refine"):
+        for name in ("fine", "refine", "hidden_thirtysecond"):
             if getattr(self, name) < 0:
                 raise UserError(f"plummet: {name} ({getattr(self, name)}) must be 0 or a number of channels")
         if self.looks < 1:
@@ -165,8 +168,24 @@ class CoarseFilter(nn.Module):
         return self.score(volume)
 
 
+class Farthest(nn.Module):
+    """What 1/32 adds to features at 1/16, nothing before it has learned; their size need not be even."""
+
+    def __init__(self, config: PlummetConfig):
+        super().__init__()
+        sixteenth, thirtysecond = config.hidden_sixteenth, config.hidden_thirtysecond
+        self.down = conv_unit(config, sixteenth, thirtysecond, stride=2)
+        self.units = nn.Sequential(*(residual_unit(config, thirtysecond) for _ in range(config.depth + 1)))
+        self.up = silent(ConvBN(thirtysecond, sixteenth, kernel=1, relu=False))
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        height, width = x.shape[-2:]
+        more = _double(self.up(self.units(self.down(x))))
+        return F.relu(x + more[..., :height, :width])
+
+
 class Aggregation(nn.Module):
-    """Hourglass over the scores at 1/4 with the left view's features beside them; gives a correction per plane."""
+    """Hourglass over the scores at 1/4 with the left view's features beside them."""
 
     def __init__(self, config: PlummetConfig):
         super().__init__()
@@ -183,6 +202,8 @@ class Aggregation(nn.Module):
         self.at_eighth = _stage(config, eighth, config.depth)
         self.down_sixteenth = conv_unit(config, eighth, sixteenth, stride=2)
         self.at_sixteenth = _stage(config, sixteenth, config.depth + 1, *context_units(config, sixteenth))
+        if config.hidden_thirtysecond:
+            self.at_sixteenth.append(Farthest(config))
         self.up_eighth = ConvBN(sixteenth, eighth, kernel=1, relu=False)
         self.double_to_eighth = doubling(config, eighth)
         self.out_eighth = _stage(config, eighth, config.depth)
@@ -198,14 +219,15 @@ class Aggregation(nn.Module):
         guide: Float[Tensor, "b cq h w"],
         guide_eighth: Float[Tensor, "b ce h2 w2"],
         fine: list[Float[Tensor, "b p h w"]],
-    ) -> Float[Tensor, "b p h w"]:
+    ) -> tuple[Float[Tensor, "b p h w"], Float[Tensor, "b hq h w"]]:
+        """A correction per plane, and the features that it is read from."""
         quarter = self.enter(torch.cat([scores, guide, *fine], 1))
         eighth = self.join_eighth(torch.cat([self.down_eighth(quarter), coarse, guide_eighth], 1))
         eighth = self.at_eighth(eighth)
         sixteenth = self.at_sixteenth(self.down_sixteenth(eighth))
         eighth = self.out_eighth(F.relu(eighth + self.double_to_eighth(self.up_eighth(sixteenth), eighth)))
         quarter = self.out_quarter(F.relu(quarter + self.double_to_quarter(self.up_quarter(eighth), quarter)))
-        return self.score(quarter)
+        return self.score(quarter), quarter
 
 
 def _stage(config: PlummetConfig, channels: int, count: int, *more: nn.Module) -> nn.Sequential:
@@ -239,7 +261,9 @@ class Plummet(Network):
         self.guide = conv_unit(config, config.quarter + config.stem, 32)
         self.upsample_weights = ConvBN(32, 9 * 16, kernel=1, relu=False)
         if config.refine:
-            self.refine = Refinement(config.stem, config.refine, config.beside, config.looks)
+            self.refine = Refinement(
+                config.stem, config.refine, config.beside, config.looks, config.hidden_quarter * config.informed
+            )
         self.register_buffer("refine_planes", _between_planes(self.planes), persistent=False)
         if config.volume == "concatenation":  # half of the volume's channels from either view
             self.before_concatenation = ConvBN(config.eighth, config.coarse_groups // 2, kernel=1, relu=False)
@@ -273,13 +297,14 @@ class Plummet(Network):
         scores = self.correlation_weight * matches + _double(F.conv2d(coarse_scores, self.refine_planes))
         fine = list(self.fine(half, fused)) if self.config.fine else []
         half_left, fused, eighth = (features.chunk(2)[0] for features in (half, fused, eighth))
-        scores = scores + self.aggregation(scores, coarse_scores, fused, eighth, fine)
+        correction, surroundings = self.aggregation(scores, coarse_scores, fused, eighth, fine)
+        scores = scores + correction
         parts = self._with_fine(scores, fine) if fine else [scores]
         disparity = self._regress(parts)
         weights = self.upsample_weights(self.guide(torch.cat([fused, self.detail(half_left)], 1)))
         predictions = [convex_upsample(disparity, weights, factor=4)]
         if self.config.refine:
-            predictions += self.refine(half, predictions[0], parts[0])
+            predictions += self.refine(half, predictions[0], parts[0], surroundings)
         if not self.training:
             return predictions[-1:], parts
         coarse = soft_argmin(coarse_scores, spacing=8.0)
@@ -354,8 +379,9 @@ def plummet_m(**config) -> Plummet:
 
 @register("plummet-r")
 def plummet_r(**config) -> Plummet:
-    """plummet-s that looks a second time, at 1/2, for targets with grid_sample."""
-    return plummet_s(**{"refine": 24, "beside": True, "looks": 2, **config})
+    """plummet-s that looks farther, at 1/32, and a second time, at 1/2; for targets with grid_sample."""
+    second = {"refine": 24, "beside": True, "looks": 2, "informed": True}
+    return plummet_s(**{"hidden_thirtysecond": 96, **second, **config})
 
 
 @register("plummet-snn")

@@ -31,6 +31,17 @@ class ConvBN(nn.Sequential):
         super().__init__(*layers)
 
 
+def silent(branch: ConvBN) -> ConvBN:
+    """The same with scales of 0: a branch that adds nothing until it has learned something worth adding.
+
+    Source: Goyal et al., "Accurate, Large Minibatch SGD", 2017, section 5.1.
+    """
+    norm = branch[1]
+    assert isinstance(norm, nn.BatchNorm2d)
+    nn.init.zeros_(norm.weight)
+    return branch
+
+
 class Residual(nn.Module):
     """Two 3x3 convolutions beside an identity, ReLU after the sum (He et al., "Deep Residual Learning", CVPR 2016).
 
