@@ -38,6 +38,7 @@ def halves(self, a, b):
 
 CASES = {
     "views": lambda s, a, b: torch.cat(s.conv(torch.cat([a, b])).chunk(2), 1),
+    "all of it": lambda s, a, b: torch.cat([s.conv(torch.cat([a, b]))[..., :8, :12].chunk(2)[0], a], 1),
     "planes": lambda s, a, b: s.conv(torch.cat([a, b], 1).reshape(2, 4, 8, 12)).relu().reshape(1, 8, 8, 12),
     "unequal": unequal,
     "halves of channels": halves,
