@@ -66,6 +66,7 @@ def test_it_refines_but_does_not_train_what_it_refines():
 
 
 def test_it_hears_of_the_surroundings_once_it_has_learned_to():
+    torch.manual_seed(0)
     told = create("plummet-r", **SMALL, informed=True).eval()
     plain = create("plummet-r", **SMALL, informed=False).eval()
     assert not plain.load_state_dict(told.state_dict(), strict=False).missing_keys
@@ -73,7 +74,9 @@ def test_it_hears_of_the_surroundings_once_it_has_learned_to():
     torch.nn.init.ones_(told.refine.surroundings[1].weight)
     assert not torch.equal(told(*pair()), plain(*pair()))
     told.train().forward_all(*pair())[-1].sum().backward()
-    assert told.get_parameter("aggregation.out_quarter.0.weight").grad is not None  # it is trained by what it is told
+    gradient = told.get_parameter("aggregation.out_quarter.0.weight").grad
+    assert gradient is not None
+    assert gradient.abs().sum() > 0  # the hourglass is trained by what the second look makes of it
 
 
 def test_it_is_plummet_before_it_looks_again():
@@ -123,6 +126,8 @@ def test_caffe_is_refused_in_one_line(tmp_path):
 def test_less_than_nothing_is_refused():
     with pytest.raises(UserError, match="refine"):
         create("plummet-s", refine=-1)
+    with pytest.raises(UserError, match="hidden_thirtysecond"):
+        create("plummet-s", hidden_thirtysecond=-8)
     with pytest.raises(UserError, match="looks"):
         create("plummet-r", looks=0)
 
