@@ -20,6 +20,7 @@ from _slim import Table
 from jaxtyping import Bool, Float
 
 import leadline
+from leadline.evaluation.pixel_errors import D1_PIXELS, D1_RELATIVE
 from leadline.evaluation.regions import near_edges
 from leadline.files import write_whole
 
@@ -61,7 +62,7 @@ def main() -> None:
 def measure(sample: leadline.Sample, predictor: leadline.Predictor) -> Float[np.ndarray, "regions 3"]:
     """Of each region the share of the valid pixels (%), and its part of the image's D1 (%) and EPE (px)."""
     error = np.abs(predictor.predict(*sample.images[:2]) - sample.disparity)
-    bad = (error > 3) & (error > 0.05 * sample.disparity)
+    bad = (error > D1_PIXELS) & (error > D1_RELATIVE * sample.disparity)
     parts = regions(sample.disparity, sample.valid).values()
     count = sample.valid.sum()
     return np.array([[100 * p.sum(), 100 * (bad & p).sum(), error[p].sum()] for p in parts]) / count
@@ -88,9 +89,10 @@ def draw(rows: list[dict[str, Any]]) -> None:
         "| --- | --- |" + " ---: |" * len(REGIONS),
     ]
     for pairs in ("real", "rendered"):
-        for model in dict.fromkeys(row["model"] for row in rows):
-            found = {row["region"]: row for row in rows if row["model"] == model and row["pairs"] == pairs}
-            if model == rows[0]["model"]:
+        measured = [row for row in rows if row["pairs"] == pairs]
+        for model in dict.fromkeys(row["model"] for row in measured):
+            found = {row["region"]: row for row in measured if row["model"] == model}
+            if model == measured[0]["model"]:
                 shares = (f"{float(found[region]['pixels_percent']):.1f} %" for region in REGIONS)
                 lines.append(f"| {pairs} | of the pixels | " + " | ".join(shares) + " |")
             values = (f"{float(found[r]['d1_percent']):.2f} · {float(found[r]['epe_px']):.3f}" for r in REGIONS)

@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from leadline import UserError
 from leadline.data import open_data
 from leadline.data.procedural import SceneConfig, render_motion, render_stereo
-from leadline.data.procedural.furnished import is_furnished
 from leadline.data.procedural.motion import draw_motion, flow_at, moved_from
 from leadline.data.procedural.scene import FIELDS, Layers
+from leadline.data.procedural.worlds import world_of
 
 # A camera without faults, so that both views show the same colours.
 FAULTLESS = {
@@ -33,7 +33,13 @@ def warp(image: torch.Tensor, u: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize(
     "layout",
-    [{"room": 1.0, "street": 0.0}, {"room": 0.0, "street": 1.0}, {"room": 0.0, "street": 0.0}, {"furnished": 1.0}],
+    [
+        {"room": 1.0, "street": 0.0},
+        {"room": 0.0, "street": 1.0},
+        {"room": 0.0, "street": 0.0},
+        {"furnished": 1.0},
+        {"outdoors": 1.0},
+    ],
     ids=str,
 )
 def test_right_view_at_x_minus_disparity_shows_the_left_view(layout):
@@ -48,9 +54,9 @@ def test_right_view_at_x_minus_disparity_shows_the_left_view(layout):
     assert (shifted - batch.left).abs().mean(1, keepdim=True)[seen].mean() > 2 * error[seen].mean()
 
 
-@pytest.mark.parametrize("furnished", [0.0, 1.0])
-def test_occlusion_agrees_with_a_forward_splat(furnished):
-    batch = render_stereo(5, range(4), (64, 160), replace(CLEAN, furnished=furnished))
+@pytest.mark.parametrize("worlds", [{}, {"furnished": 1.0}, {"outdoors": 1.0}], ids=str)
+def test_occlusion_agrees_with_a_forward_splat(worlds):
+    batch = render_stereo(5, range(4), (64, 160), replace(CLEAN, **worlds))
     agreement = []
     for disparity, occluded in zip(batch.disparity[:, 0].numpy(), batch.occluded[:, 0].numpy(), strict=True):
         h, w = disparity.shape
@@ -65,17 +71,23 @@ def test_occlusion_agrees_with_a_forward_splat(furnished):
     assert np.mean(agreement) > 0.97
 
 
-def test_rooms_stand_among_layers_where_their_number_says_and_within_the_range():
-    mixed = SceneConfig(furnished=0.5, max_disparity=40)
+def test_rooms_and_streets_stand_among_layers_where_their_number_says_and_within_the_range():
+    mixed = SceneConfig(furnished=0.3, outdoors=0.4, max_disparity=40)
     together = render_stereo(2, range(8), (48, 96), mixed)
-    rooms = [is_furnished(2, i, mixed) for i in range(8)]
-    assert 0 < sum(rooms) < 8
-    for i, room in enumerate(rooms):
-        alone = render_stereo(2, [i], (48, 96), replace(mixed, furnished=float(room)))
+    worlds = [world_of(2, i, mixed) for i in range(8)]
+    assert set(worlds) == {"room", "street", None}
+    for i, world in enumerate(worlds):
+        alike = replace(mixed, furnished=float(world == "room"), outdoors=float(world == "street"))
+        alone = render_stereo(2, [i], (48, 96), alike)
         torch.testing.assert_close(together.disparity[i : i + 1], alone.disparity)
         torch.testing.assert_close(together.right[i : i + 1], alone.right)
     assert together.disparity.min() > 0
     assert together.disparity.max() <= 40
+
+
+def test_shares_of_rooms_and_streets_above_all_scenes_are_refused():
+    with pytest.raises(UserError, match=r"furnished \(0.7\) and outdoors \(0.5\)"):
+        SceneConfig(furnished=0.7, outdoors=0.5)
 
 
 def test_scene_depends_on_seed_and_index_alone():

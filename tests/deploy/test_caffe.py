@@ -133,6 +133,7 @@ CASES = {
         {},
     ),
     "one channel against planes": (lambda s, a, b: (PLANES - a[:, :1]).abs() * b[:, :1], {}),
+    "columns minus an image": (lambda s, a, b: (torch.arange(16.0) - a) + b, {}),
     "parameter": (lambda s, a, b: s.weight * a + b, {"weight": nn.Parameter(torch.tensor(1.7))}),
     "softmax": (lambda s, a, b: torch.softmax(8 * a, 1) + b, {}),
     "softmax along rows": (lambda s, a, b: torch.softmax(a, 2) + b, {}),

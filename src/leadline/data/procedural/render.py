@@ -17,9 +17,9 @@ from leadline.data.batch import StereoBatch
 from leadline.data.procedural.bank import Bank, load_bank
 from leadline.data.procedural.camera import Rig, draw_faults, expose, stack_rig
 from leadline.data.procedural.composite import Mirror, Plane, View, paint, visible_in
-from leadline.data.procedural.furnished import is_furnished, render_furnished
 from leadline.data.procedural.motion import draw_motion, flow_at, moved_from
 from leadline.data.procedural.scene import Layer, Layers, SceneConfig, draw_layers
+from leadline.data.procedural.worlds import render_world, world_of
 
 # On a CPU one scene at a time stays in the cache and its layers keep tight windows; a GPU takes the whole batch.
 CPU_CHUNK = 1
@@ -43,14 +43,14 @@ def render_stereo(
     """
     config = config or SceneConfig()
     step = CPU_CHUNK if torch.device(device).type == "cpu" else max(len(indices), 1)
-    furnished = [index for index in indices if is_furnished(seed, index, config)]
-    layered = [index for index in indices if index not in furnished]
+    worlds = [index for index in indices if world_of(seed, index, config)]
+    layered = [index for index in indices if index not in worlds]
     chunks = [layered[i : i + step] for i in range(0, len(layered), step)]
     batches = [_render_stereo(seed, chunk, size, config, device) for chunk in chunks]
-    batch = StereoBatch.cat(batches + [render_furnished(seed, index, size, config, device) for index in furnished])
-    if not furnished:
+    batch = StereoBatch.cat(batches + [render_world(seed, index, size, config, device) for index in worlds])
+    if not worlds:
         return batch
-    rendered = layered + furnished
+    rendered = layered + worlds
     order = [rendered.index(index) for index in indices]
     return StereoBatch(*(tensor[order] for tensor in batch.tensors))
 

@@ -105,6 +105,7 @@ class Furnishing:
     rng: np.random.Generator
     config: RoomConfig
     bank: Bank
+    texels: tuple[float, float] = (60.0, 350.0)  # per m, of a material whose own are not given
     solids: list[list[float]] = field(default_factory=list)
     surfaces: list[Float[np.ndarray, "6 fields"]] = field(default_factory=list)
 
@@ -119,19 +120,31 @@ class Furnishing:
         self.solids.append([*centre, *half, yaw, kind])
         self.surfaces.append(np.broadcast_to(surface, (FACES, len(SURFACE))))
 
-    def material(self, textures: tuple[str, ...] = (), light: tuple[float, float] = (0.1, 0.8)) -> np.ndarray:
-        """A surface of one of the bank's textures, coloured at random."""
+    def material(
+        self,
+        textures: tuple[str, ...] = (),
+        light: tuple[float, float] = (0.1, 0.8),
+        texels: tuple[float, float] | None = None,
+        textureless: float | None = None,
+    ) -> np.ndarray:
+        """A surface of one of the bank's textures, coloured at random.
+
+        Args:
+            texels: per m, from and to; None: those of everything that is put.
+            textureless: how probably it has a contrast of a few grey levels; None: as the config says.
+        """
         rng = self.rng
+        textureless = self.config.textureless if textureless is None else textureless
         kinds = self.bank.texture_kinds
         allowed = [i for i, kind in enumerate(kinds) if not textures or kind in textures]
-        contrast = rng.uniform(0.01, 0.06) if rng.random() < self.config.textureless else rng.uniform(0.1, 0.8)
+        contrast = rng.uniform(0.01, 0.06) if rng.random() < textureless else rng.uniform(0.1, 0.8)
         first = contrast * np.clip(rng.normal(0.8, 0.25, 3), 0, 1.3) * rng.choice([-1, 1])
         second = contrast * rng.normal(0, 0.25, 3)
         base = rng.uniform(*light) + rng.normal(0, 0.08, 3) - 0.5 * first - 0.5 * second
         return np.array(
             [
                 float(rng.choice(allowed)),
-                np.exp(rng.uniform(np.log(60), np.log(350))),
+                np.exp(rng.uniform(*np.log(texels or self.texels))),
                 rng.choice([0.0, np.pi / 2]) if rng.random() < 0.8 else rng.uniform(0, np.pi),
                 *rng.uniform(0, 512, 2),
                 *base,
@@ -200,7 +213,7 @@ def _furniture(put: Furnishing, side_x: float, side_z: float, height: float) -> 
         along, depth = (side_x, side_z) if wall % 2 == 0 else (side_z, side_x)
         wide = min(wide, 0.9 * along)
         here = rng.uniform(-1, 1) * (along - wide) / 2, depth / 2 - deep / 2 - rng.uniform(0.0, 0.05)
-        x, z = _turned(*here, yaw)
+        x, z = turned(*here, yaw)
     else:
         yaw = rng.uniform(0, 2 * np.pi)
         reach = np.hypot(wide, deep) / 2
@@ -210,7 +223,7 @@ def _furniture(put: Furnishing, side_x: float, side_z: float, height: float) -> 
 
     def part(dx: float, dz: float, low: float, high: float, wx: float, wz: float, surface: np.ndarray = body) -> None:
         """A box of the piece: its place, from `low` to `high` above the floor, half its width and depth."""
-        px, pz = _turned(dx, dz, yaw)
+        px, pz = turned(dx, dz, yaw)
         put.put(surface, (x + px, -(low + high) / 2, z + pz), (wx, (high - low) / 2, wz), yaw)
 
     w, d = wide / 2, deep / 2
@@ -296,11 +309,11 @@ def _on_walls(put: Furnishing, side_x: float, side_z: float, height: float) -> N
         along, depth = (side_x, side_z) if wall % 2 == 0 else (side_z, side_x)
         wide = min(wide, 0.9 * along)
         thick = rng.uniform(0.005, 0.04)
-        x, z = _turned(rng.uniform(-1, 1) * (along - wide) / 2, depth / 2 - thick, wall * np.pi / 2)
+        x, z = turned(rng.uniform(-1, 1) * (along - wide) / 2, depth / 2 - thick, wall * np.pi / 2)
         put.put(put.material(), (x, -(low + high) / 2, z), (wide / 2, (high - low) / 2, thick), wall * np.pi / 2)
 
 
-def _turned(x: float, z: float, yaw: float) -> tuple[float, float]:
+def turned(x: float, z: float, yaw: float) -> tuple[float, float]:
     """A point of a solid's own frame in the room's, about the vertical axis."""
     cos, sin = np.cos(yaw), np.sin(yaw)
     return cos * x + sin * z, -sin * x + cos * z
@@ -320,14 +333,14 @@ def _cameras(
             ]
         )
         place = trial
-        if _is_free(trial, solids):
+        if is_free(trial, solids):
             break
     # Mostly towards the room's middle, as people hold cameras, not into a wall at arm's length.
     towards = np.arctan2(-place[0], -place[2]) + rng.normal(0, 0.8)
     angles = np.array([towards, -rng.normal(0.18, 0.2), rng.normal(0, 0.05)])
-    poses = [_pose(place, angles)]
+    poses = [make_pose(place, angles)]
     if config.stereo:
-        poses.append(_pose(place + poses[0][:, 0] * config.stereo, angles))
+        poses.append(make_pose(place + poses[0][:, 0] * config.stereo, angles))
         return poses
     # Frames alternate: before, after, before the last, after the next, along one smooth motion.
     step = np.concatenate([rng.normal(0, 1, 3) * [0.7, 0.3, 1.0], rng.normal(0, 1, 3) * [0.03, 0.015, 0.01]])
@@ -337,15 +350,15 @@ def _cameras(
         shift = time * step[:3] @ poses[0][:, :3].T
         moved = place + shift
         for _ in range(4):
-            if _is_free(moved, solids, 0.1):
+            if is_free(moved, solids, 0.1):
                 break
             shift = shift / 2
             moved = place + shift
-        poses.append(_pose(moved, angles + time * step[3:]))
+        poses.append(make_pose(moved, angles + time * step[3:]))
     return poses
 
 
-def _is_free(point: np.ndarray, solids: np.ndarray, margin: float = 0.3) -> bool:
+def is_free(point: np.ndarray, solids: np.ndarray, margin: float = 0.3) -> bool:
     """Whether a point lies in the room, `margin` m away from everything in it (as boxes)."""
     room, others = solids[0], solids[1:]
     if not (np.abs(point - room[:3]) < room[3:6] - margin / 2).all():
@@ -358,7 +371,7 @@ def _is_free(point: np.ndarray, solids: np.ndarray, margin: float = 0.3) -> bool
     return not (np.abs(local) < others[:, 3:6] + margin).all(1).any()
 
 
-def _pose(place: np.ndarray, angles: np.ndarray) -> Float[np.ndarray, "3 4"]:
+def make_pose(place: np.ndarray, angles: np.ndarray) -> Float[np.ndarray, "3 4"]:
     """Camera to room from (yaw about y, pitch about x, positive up, roll about z)."""
     yaw, pitch, roll = angles
     cy, sy, cp, sp, cr, sr = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch), np.cos(roll), np.sin(roll)

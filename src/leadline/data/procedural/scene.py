@@ -20,6 +20,7 @@ class SceneConfig:
     max_objects: int = 16
     room: float = 0.3  # floor, ceiling, side and back walls
     furnished: float = 0.0  # stereo alone: a ray-cast room with furniture and things afloat, in the place of layers
+    outdoors: float = 0.0  # stereo alone: a ray-cast street with hedges, fences, trees and cars, in the place of layers
     street: float = 0.3  # ground plane, far wall, sometimes side walls
     slanted: float = 0.6  # per object: surface not fronto-parallel
     curved: float = 0.4  # per object: surface bulges
@@ -45,6 +46,11 @@ class SceneConfig:
             raise UserError(f"scenes: max_disparity {self.max_disparity} is outside 1..4096 px")
         if not 0 <= self.min_objects <= self.max_objects:
             raise UserError(f"scenes: min_objects {self.min_objects} exceeds max_objects {self.max_objects}")
+        if self.furnished + self.outdoors > 1:
+            raise UserError(
+                f"scenes: furnished ({self.furnished}) and outdoors ({self.outdoors}) are shares of the same scenes "
+                "and may be 1 together"
+            )
         for name, value in vars(self).items():
             is_probability = name not in ("max_disparity", "min_objects", "max_objects")
             if is_probability and not 0 <= value <= 1:

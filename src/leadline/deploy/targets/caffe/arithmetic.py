@@ -197,7 +197,9 @@ def _affine(layers: Layers, x: Operand, scale: Any, shift: Any) -> Blob:
 
 
 def _by_patterns(layers: Layers, x: Blob, scale: Tensor, shift: Tensor) -> Blob:
-    if bool((scale != 1).any()):
+    if scale.numel() == 1:
+        x = layers.affine(x, float(scale), 0.0) if float(scale) != 1 else x
+    elif bool((scale != 1).any()):
         x = mul(layers, x, constant(layers, scale, x))
     return add(layers, x, constant(layers, shift, x)) if bool(shift.any()) else x
 

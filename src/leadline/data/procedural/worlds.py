@@ -1,8 +1,8 @@
-"""Stereo pairs of furnished rooms: a ray-cast layout that could be, and things afloat before it that could not.
+"""Stereo pairs of ray-cast worlds, rooms and streets: a layout that could be, and things afloat that could not.
 
 Layers painted over each other (see render.py) have edges and slants of every kind, but each of their surfaces has a
-pattern of its own, and nothing stands on anything. Rooms have what they lack: large plain walls and furniture, shading
-by a lamp, corners and grazing floors.
+pattern of its own, and nothing stands on anything. Rooms and streets have what they lack: large plain walls and
+furniture, shading by a lamp or the sun, corners and grazing floors, hedges and fences before what lies far behind.
 """
 
 from __future__ import annotations
@@ -17,28 +17,37 @@ from leadline.data.batch import StereoBatch
 from leadline.data.procedural.bank import Bank, load_bank
 from leadline.data.procedural.camera import draw_faults, expose, stack_rig
 from leadline.data.procedural.composite import visible_in
+from leadline.data.procedural.outdoors import draw_street
 from leadline.data.procedural.raycast import RAYS, Solids, ray_grid
 from leadline.data.procedural.rooms import BOX, ELLIPSOID, Furnishing, Room, RoomConfig, draw_room
 from leadline.data.procedural.scene import SceneConfig, draw_nearest, largest_disparity
 
-STREAM = 0x526F6F6D  # keeps a room's random numbers apart from those of the layers with the same seed and index
+STREAM = 0x526F6F6D  # keeps a world's random numbers apart from those of the layers with the same seed and index
 MOST_AFLOAT = 16
 
 
-def is_furnished(seed: int, index: int, config: SceneConfig) -> bool:
-    """Whether scene (seed, index) is a furnished room."""
-    return config.furnished > 0 and bool(_stream(seed, index).random() < config.furnished)
+def world_of(seed: int, index: int, config: SceneConfig) -> str | None:
+    """What scene (seed, index) is: "room", "street", or None where it is made of layers."""
+    if not config.furnished and not config.outdoors:
+        return None
+    pick = _stream(seed, index).random()
+    if pick < config.furnished:
+        return "room"
+    return "street" if pick < config.furnished + config.outdoors else None
 
 
-def render_furnished(
+def render_world(
     seed: int, index: int, size: tuple[int, int], config: SceneConfig, device: torch.device | str
 ) -> StereoBatch:
-    """Room (seed, index) as a pair with its exact disparity; see `render_stereo`."""
+    """Room or street (seed, index) as a pair with its exact disparity; see `render_stereo`."""
     rng = _stream(seed, index)
-    rng.random()  # what `is_furnished` draws
+    rng.random()  # what `world_of` draws
     bank = load_bank(str(device))
     height, width = size
-    room = draw_room(rng, RoomConfig(), bank, height / width)
+    if world_of(seed, index, config) == "street":
+        room = draw_street(rng, bank, height / width)
+    else:
+        room = draw_room(rng, RoomConfig(), bank, height / width)
     pose, focal, centre = room.poses[0], (width / 2) / room.tangent, ((width - 1) / 2, (height - 1) / 2)
     _set_afloat(rng, room, bank, height / width)
     rig = stack_rig([draw_faults(rng, config, 2)], device)
