@@ -35,7 +35,7 @@ RUNS = Path("runs") / "distillation"
 STEPS, EVERY = 300, 50
 HALF = {
     "stem": 8, "quarter": 16, "eighth": 24, "matching": 16,
-    "hidden_quarter": 24, "hidden_eighth": 32, "hidden_sixteenth": 48,
+    "hidden_quarter": 24, "hidden_eighth": 32, "hidden_sixteenth": 48, "hidden_thirtysecond": 0,
 }  # fmt: skip
 TRUTH = [{"name": "smooth_l1", "weight": 0.5}, {"name": "disparity_cross_entropy", "diversity": 0.5}]
 SELF_SUPERVISED = [

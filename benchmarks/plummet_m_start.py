@@ -59,10 +59,11 @@ def grow(wide: Plummet, small: Plummet) -> None:
 
 
 def _name_in_small(name: str, source: dict[str, Tensor]) -> str:
-    """The tensor's name in the small network, empty where it has none; the stage at 1/4 ends with its last layer."""
-    if name.startswith("encoder.quarter.1."):
-        return ""
-    name = name.replace("encoder.quarter.2.", "encoder.quarter.1.")
+    """The tensor's name in the small network, empty where it has none; stages of both end with the same layer."""
+    for stage, last in (("encoder.quarter", 2), ("aggregation.at_sixteenth", 3)):
+        if name.startswith(f"{stage}.{last - 1}."):
+            return ""
+        name = name.replace(f"{stage}.{last}.", f"{stage}.{last - 1}.")
     return name if name in source else ""
 
 

@@ -35,7 +35,7 @@ STEPS = 1000
 KEYS = ("change", "seed")
 HALF = {
     "stem": 8, "quarter": 16, "eighth": 24, "matching": 16, "fine": 16,
-    "hidden_quarter": 24, "hidden_eighth": 32, "hidden_sixteenth": 48, "edge": False,
+    "hidden_quarter": 24, "hidden_eighth": 32, "hidden_sixteenth": 48, "hidden_thirtysecond": 0, "edge": False,
 }  # fmt: skip
 EVERYTHING = "everything"
 WITHOUT: dict[str, dict[str, Any]] = {
@@ -59,9 +59,10 @@ WITHOUT: dict[str, dict[str, Any]] = {
 # What the defaults of scenes leave out.
 WITH: dict[str, dict[str, Any]] = {
     "with furnished rooms, every second pair": {"furnished": 0.5},
+    "with streets, every second pair": {"outdoors": 0.5},
     "with coarse textures, every fifth": {"coarse": 0.2},
 }
-SECOND_LOOK = {"name": "plummet-r", "hidden_thirtysecond": 0, "refine": 12, "looks": 1}
+SECOND_LOOK = {"name": "plummet-r", "refine": 12, "looks": 1}
 PARTS: dict[str, dict[str, Any]] = {
     "planes every 2 px: every 4 px alone": {"fine": 0},
     "the filter of the coarse volume": {"coarse_layers": 0},

@@ -26,8 +26,8 @@ FORMAT = 1
 _KEYS = {"task": str, "network": str, "config": dict, "surgeries": list, "provenance": dict}  # besides the version
 # Fields that a config got after checkpoints had been written, with what those networks had.
 _ADDED_LATER = {
-    "plummet-s": {"fine": 0, "edge": False},
-    "plummet-m": {"fine": 0, "edge": False},
+    "plummet-s": {"fine": 0, "edge": False, "hidden_thirtysecond": 0},
+    "plummet-m": {"fine": 0, "edge": False, "hidden_thirtysecond": 0},
     "plummet-r": {"edge": False, "beside": False, "looks": 1, "hidden_thirtysecond": 0, "informed": False},
 }
 

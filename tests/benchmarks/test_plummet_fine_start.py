@@ -12,7 +12,7 @@ from leadline.models.plummet import Plummet
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SMALL = {"stem": 8, "quarter": 8, "eighth": 16, "matching": 8, "hidden_quarter": 8, "hidden_eighth": 8,
-         "hidden_sixteenth": 8, "max_disparity": 64}  # fmt: skip
+         "hidden_sixteenth": 8, "hidden_thirtysecond": 8, "max_disparity": 64}  # fmt: skip
 
 
 @pytest.fixture

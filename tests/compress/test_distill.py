@@ -19,6 +19,7 @@ from leadline.training.recipe import load_recipe
 SMALL = {
     "max_disparity": 32, "stem": 4, "quarter": 8, "eighth": 8, "matching": 8, "hidden_quarter": 8, "hidden_eighth": 8,
     "hidden_sixteenth": 8,
+    "hidden_thirtysecond": 0,
 }  # fmt: skip
 
 

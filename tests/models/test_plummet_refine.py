@@ -9,6 +9,7 @@ from leadline import UserError, create
 from leadline.deploy import export
 from leadline.models._plummet_refine import OFFSETS, Refinement
 from leadline.nn.contradiction import right_from_left_scores
+from leadline.nn.warp import inside
 from leadline.predict import NetworkPredictor
 
 SMALL = {"stem": 8, "quarter": 8, "eighth": 16, "matching": 8, "hidden_quarter": 8, "hidden_eighth": 8,
@@ -42,7 +43,7 @@ def test_background_is_proposed_where_the_right_view_contradicts():
     start = torch.full((1, 1, 2 * rows, 2 * columns), 2.0)  # at 1/2, in its own columns
     start[..., 21:40] = 6.0
     seen_right = right_from_left_scores(scores, 2.0).repeat_interleave(2, 2).repeat_interleave(2, 3)
-    proposals, contradiction = Refinement(8, 8, beside=True, looks=1)._propose(start, seen_right)
+    proposals, contradiction = Refinement(8, 8, beside=True, looks=1)._propose(start, seen_right, inside(start))
     behind, nearest, farthest = proposals[0]
     assert (contradiction[0, 0, :, 25:38] < 1).all()
     assert (contradiction[0, 0, :, 21:24] > 1).all()

@@ -33,7 +33,7 @@ from leadline.training.recipe import Recipe, check_recipe
 # A plummet small enough to learn something in minutes on one core.
 WIDTHS = {"stem": 16, "quarter": 24, "eighth": 32, "matching": 24, "hidden_quarter": 32, "hidden_eighth": 40,
           "hidden_sixteenth": 64}  # fmt: skip
-FIXED = {"max_disparity": 96, "coarse_groups": 8, "fine": 0}
+FIXED = {"max_disparity": 96, "coarse_groups": 8, "fine": 0, "hidden_thirtysecond": 0}
 STEP = 8  # widths are multiples of this, so that groups, heads and shuffles come out even
 CROP, BATCH = (96, 192), 4
 TESTED = "procedural:24,seed=1000003,size=192x384"  # scenes that no training sees

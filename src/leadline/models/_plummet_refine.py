@@ -96,9 +96,10 @@ class Refinement(nn.Module):
     ) -> tuple[Float[Tensor, "b 1 h w"], Float[Tensor, "b width h w"]]:
         """The disparity in columns of 1/2 from the one at hand, and the features by which it was decided."""
         structure = (start - F.avg_pool2d(start, 5, 1, 2, count_include_pad=False)).clamp(-4, 4)
-        changes, known = self.offsets, [left, structure, inside(start)]
+        shown = inside(start)
+        changes, known = self.offsets, [left, structure, shown]
         if self.beside:
-            proposals, contradiction = self._propose(start, seen_right)
+            proposals, contradiction = self._propose(start, seen_right, shown)
             known += [contradiction.clamp(max=FAR) / FAR, (proposals - start).clamp(-FAR, FAR) / FAR]
             changes = torch.cat([changes.expand(len(start), -1, *start.shape[-2:]), proposals - start], 1)
         scores = self._compare(described, start + changes)
@@ -109,10 +110,10 @@ class Refinement(nn.Module):
         return (start + (shares * changes).sum(1, keepdim=True)).clamp(min=0), features
 
     def _propose(
-        self, start: Float[Tensor, "b 1 h w"], seen_right: Float[Tensor, "b 1 h w"]
+        self, start: Float[Tensor, "b 1 h w"], seen_right: Float[Tensor, "b 1 h w"], shown: Float[Tensor, "b 1 h w"]
     ) -> tuple[Float[Tensor, "b 3 h w"], Float[Tensor, "b 1 h w"]]:
         """Background, nearest and farthest neighbour; and by how much the right view contradicts, all in columns."""
-        contradiction = (start - warp_to_left(seen_right, start)).abs() + (1 - inside(start)) * FAR
+        contradiction = (start - warp_to_left(seen_right, start)).abs() + (1 - shown) * FAR
         behind = carry_background(start, (contradiction <= AGREE).to(start.dtype))
         return torch.cat([behind, _nearest(start), -_nearest(-start)], 1), contradiction
 

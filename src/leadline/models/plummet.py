@@ -14,8 +14,7 @@ al., IROS 2021) and RAFT (convex upsampling).
 Every kind of part can be exchanged for another of leadline.nn by name (`Parts`): the kind of convolution, of residual
 unit, of attention, of the ways down and up, of normalisation and so on. What is said above holds for the defaults.
 Two exchanges have names of their own: plummet-snn, whose encoder spikes, and plummet-b, whose 3x3 convolutions have
-one bit. plummet-r has an hourglass that goes on to 1/32, and gives up the rule on grid_sample for a second look
-(`refine`, see `_plummet_refine`).
+one bit. plummet-r gives up the rule on grid_sample for a second look (`refine`, see `_plummet_refine`).
 Shapes: b batch, h w image, planes = max_disparity / 4.
 """
 
@@ -61,7 +60,7 @@ class PlummetConfig(Parts):
     eighth: int = 48
     matching: int = 32  # channels that are correlated at 1/4
     fine: int = 0  # channels that are correlated there every 2 px; 0: every 4 px alone
-    edge: bool = False  # whether scores that the right view does not reach are the nearest ones of their plane, not 0
+    edge: bool = False  # whether correlations that the right view does not reach are their plane's nearest, not 0
     coarse_groups: int = 8  # groups of the correlation at 1/8
     coarse_layers: int = 2  # 3-D filter layers at 1/8, besides the last
     hidden_quarter: int = 48
@@ -364,7 +363,7 @@ def _resize(x: Float[Tensor, "b 1 h w"], like: Float[Tensor, "b 1 fh fw"]) -> Fl
 @register("plummet-s")
 def plummet_s(**config) -> Plummet:
     """The small one, for a CPU or a small NPU."""
-    return Plummet(PlummetConfig(**{"fine": 24, "edge": True, **config}))
+    return Plummet(PlummetConfig(**{"fine": 24, "edge": True, "hidden_thirtysecond": 96, **config}))
 
 
 @register("plummet-m")
@@ -372,16 +371,16 @@ def plummet_m(**config) -> Plummet:
     """The medium one: wider and deeper."""
     wide = {
         "stem": 24, "quarter": 48, "eighth": 96, "matching": 48, "coarse_groups": 16,
-        "hidden_quarter": 64, "hidden_eighth": 96, "hidden_sixteenth": 160, "depth": 2, "fine": 24, "edge": True,
+        "hidden_quarter": 64, "hidden_eighth": 96, "hidden_sixteenth": 160, "hidden_thirtysecond": 96,
+        "depth": 2, "fine": 24, "edge": True,
     }  # fmt: skip
     return Plummet(PlummetConfig(**{**wide, **config}))
 
 
 @register("plummet-r")
 def plummet_r(**config) -> Plummet:
-    """plummet-s that looks farther, at 1/32, and a second time, at 1/2; for targets with grid_sample."""
-    second = {"refine": 24, "beside": True, "looks": 2, "informed": True}
-    return plummet_s(**{"hidden_thirtysecond": 96, **second, **config})
+    """plummet-s that looks a second time, at 1/2; for targets with grid_sample."""
+    return plummet_s(**{"refine": 24, "beside": True, "looks": 2, "informed": True, **config})
 
 
 @register("plummet-snn")
