@@ -312,7 +312,7 @@ def test_layers_that_belong_together_are_found() -> None:
     pairs = match_layers(*layers, (64, 96))
     assert pairs["encoder.stem"] == "encoder.stem"
     assert pairs["encoder.quarter"] == "encoder.quarter"
-    assert [layers[0][name].size for name in pairs] == [(32, 48), (16, 24), (8, 12), (4, 6)]
+    assert [layers[0][name].size for name in pairs] == [(32, 48), (16, 24), (8, 12), (4, 6), (2, 3)]
     assert layers[0]["encoder.quarter"].channels == 16
     assert layers[1]["encoder.quarter"].images == 2  # both views
 
