@@ -29,7 +29,7 @@ ROOT = Path(__file__).parent.parent
 CSV = ROOT / "benchmarks" / "results" / "accuracy.csv"
 READMES = (ROOT / "README.md", ROOT / "README.zh-CN.md")
 SHOWN = ("plummet-s", "plummet-r", "plummet-m", "plummet-r:careful", "sgbm", "sgbm-padded", "bm")
-ALSO = ("mobilestereonet-2d-rendered", "plummet-s-rooms", "plummet-s-layers", "plummet-m:careful")  # left out of the READMEs
+ALSO = ("mobilestereonet-2d-rendered", "plummet-s-rooms", "plummet-s-layers", "plummet-m:careful")  # not in the READMEs
 BEGIN, END = "<!-- accuracy table: written by benchmarks/accuracy_table.py -->", "<!-- end of accuracy table -->"
 
 
