@@ -16,6 +16,7 @@ from leadline.data.procedural.rooms import (
     BOX,
     ELLIPSOID,
     FACES,
+    SURFACE,
     Furnishing,
     Room,
     RoomConfig,
@@ -29,6 +30,9 @@ SKY = (150.0, 60.0)  # m, half the width and the height of what encloses everyth
 TEXELS = (10.0, 150.0)  # per m, of large surfaces; finer patterns are lost at ten metres
 LEAVES = ("dead leaves", "grain", "noise")
 SUN = 300.0  # m
+# Of a surface's numbers: where in the texture it begins, and its colour.
+PLACE = slice(SURFACE.index("ts"), SURFACE.index("tt") + 1)
+BASE = slice(SURFACE.index("base_r"), SURFACE.index("base_b") + 1)
 
 
 def draw_street(rng: np.random.Generator, bank: Bank, aspect: float) -> Room:
@@ -106,7 +110,7 @@ _SHARES = (0.16, 0.2, 0.16, 0.1, 0.14, 0.06, 0.12, 0.06)
 
 
 def _house(put: Furnishing, side: float, x: float, z: float) -> float:
-    """Walls with windows and a door towards the street."""
+    """Walls with windows towards the street."""
     rng = put.rng
     length, deep, high = rng.uniform(5, 16), rng.uniform(4, 12), rng.uniform(2.8, 12)
     put.put(
@@ -272,25 +276,24 @@ def _foliage(put: Furnishing) -> np.ndarray:
     """Leaves of strong contrast, mostly green."""
     surface = put.material(LEAVES, (0.15, 0.5), texels=(25, 120), textureless=0.0)
     if put.rng.random() < 0.75:
-        surface[5:8] += put.rng.uniform(0.02, 0.15) * np.array([-0.5, 1.0, -0.8])
+        surface[BASE] += put.rng.uniform(0.02, 0.15) * np.array([-0.5, 1.0, -0.8])
     return surface
 
 
 def _tinted(surface: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The same material, lighter or darker and with its pattern elsewhere."""
     other = surface.copy()
-    other[3:5] = rng.uniform(0, 512, 2)
-    other[5:8] += rng.normal(0, 0.06)
+    other[PLACE] = rng.uniform(0, 512, 2)
+    other[BASE] += rng.normal(0, 0.06)
     return other
 
 
 def _camera(rng: np.random.Generator, solids: np.ndarray, road: float) -> np.ndarray:
     """On the road or the pavement: mostly looking along the street, else at what lines it."""
-    place = np.array([0.0, -1.6, 0.0])
+    place = np.zeros(3)
     for _ in range(40):
-        trial = np.array([rng.uniform(-1.1, 1.1) * road, -rng.uniform(0.9, 2.2), rng.uniform(0, 3)])
-        place = trial
-        if is_free(trial, solids, 0.5):
+        place = np.array([rng.uniform(-1.1, 1.1) * road, -rng.uniform(0.9, 2.2), rng.uniform(0, 3)])
+        if is_free(place, solids, 0.5):
             break
     towards = rng.normal(0, 0.15) if rng.random() < 0.65 else rng.uniform(-1.8, 1.8)
     return make_pose(place, np.array([towards, -rng.normal(0.04, 0.1), rng.normal(0, 0.03)]))

@@ -30,7 +30,10 @@ def world_of(seed: int, index: int, config: SceneConfig) -> str | None:
     """What scene (seed, index) is: "room", "street", or None where it is made of layers."""
     if not config.furnished and not config.outdoors:
         return None
-    pick = _stream(seed, index).random()
+    return _world(_stream(seed, index).random(), config)
+
+
+def _world(pick: float, config: SceneConfig) -> str | None:
     if pick < config.furnished:
         return "room"
     return "street" if pick < config.furnished + config.outdoors else None
@@ -41,10 +44,10 @@ def render_world(
 ) -> StereoBatch:
     """Room or street (seed, index) as a pair with its exact disparity; see `render_stereo`."""
     rng = _stream(seed, index)
-    rng.random()  # what `world_of` draws
+    world = _world(rng.random(), config)
     bank = load_bank(str(device))
     height, width = size
-    if world_of(seed, index, config) == "street":
+    if world == "street":
         room = draw_street(rng, bank, height / width)
     else:
         room = draw_room(rng, RoomConfig(), bank, height / width)
