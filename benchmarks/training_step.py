@@ -33,7 +33,7 @@ ROOT = Path(__file__).parent.parent
 CSV = ROOT / "benchmarks" / "results" / "training_step.csv"
 PAGE = ROOT / "docs" / "training.md"
 BEGIN, END = "<!-- table step: written by benchmarks/training_step.py -->\n", "<!-- end of table -->"
-RECIPES = ("plummet-rooms", "plummet-rooms-finish", "plummet-m-rooms", "plumb-flow")
+RECIPES = ("plummet-rooms", "plummet-rooms-finish", "plummet-w-rooms", "plumb-flow")
 
 
 def main() -> None:

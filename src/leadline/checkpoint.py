@@ -25,10 +25,11 @@ from leadline.version import __version__
 FORMAT = 1
 _KEYS = {"task": str, "network": str, "config": dict, "surgeries": list, "provenance": dict}  # besides the version
 # Fields that a config got after checkpoints had been written, with what those networks had.
+_SIMPLE_LOOK = {"beside": False, "looks": 1, "informed": False}
 _ADDED_LATER = {
-    "plummet-s": {"fine": 0, "edge": False, "hidden_thirtysecond": 0},
-    "plummet-m": {"fine": 0, "edge": False, "hidden_thirtysecond": 0},
-    "plummet-r": {"edge": False, "beside": False, "looks": 1, "hidden_thirtysecond": 0, "informed": False},
+    "plummet-s": {"fine": 0, "edge": False, "hidden_thirtysecond": 0, "scale": 1.0},
+    "plummet-m": {"fine": 0, "edge": False, "hidden_thirtysecond": 0, "scale": 1.0, "refine": 0, **_SIMPLE_LOOK},
+    "plummet-r": {"edge": False, "hidden_thirtysecond": 0, "scale": 1.0, **_SIMPLE_LOOK},
 }
 
 

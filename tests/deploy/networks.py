@@ -7,7 +7,7 @@ from predict.shifts import Local
 import leadline
 
 SMALL = {"stem": 8, "quarter": 8, "eighth": 16, "matching": 8, "hidden_quarter": 8, "hidden_eighth": 8,
-         "hidden_sixteenth": 8, "hidden_thirtysecond": 0, "max_disparity": 32}  # fmt: skip
+         "hidden_sixteenth": 8, "hidden_thirtysecond": 0, "max_disparity": 32, "scale": 1.0}  # fmt: skip
 
 
 def small_plummet():

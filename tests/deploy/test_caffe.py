@@ -167,6 +167,14 @@ CASES = {
     "rows alone": (
         lambda s, a, b: F.interpolate(a + b, size=(48, 16), mode="bilinear", align_corners=False), {}
     ),
+    "by ratios": (
+        lambda s, a, b: F.interpolate(a - b, size=(15, 24), mode="bilinear", align_corners=False), {}
+    ),
+    "larger and back": (
+        lambda s, a, b: F.interpolate(
+            F.interpolate(a + b, size=(15, 20), mode="bilinear", align_corners=False), size=(12, 16), mode="bilinear"
+        ), {}
+    ),
     "nearest": (lambda s, a, b: F.interpolate(a + b, scale_factor=2.0), {}),
     "shuffle": (lambda s, a, b: F.pixel_shuffle(torch.cat([a, b, a[:, :2]], 1), 2), {}),
     "unshuffle": (lambda s, a, b: F.pixel_unshuffle(a + b, 2), {}),
@@ -287,7 +295,8 @@ REFUSED = {
     "aligned corners": (
         lambda s, a, b: F.interpolate(a + b, scale_factor=2.0, mode="bilinear", align_corners=True), "align_corners"
     ),
-    "no whole factor": (lambda s, a, b: F.interpolate(a + b, size=(15, 20), mode="bilinear"), "whole factor"),
+    "no simple ratio": (lambda s, a, b: F.interpolate(a + b, size=(13, 17), mode="bilinear"), "no simple ratio"),
+    "part of a pixel": (lambda s, a, b: F.interpolate(a + b, scale_factor=1.3, mode="bilinear"), "part of a pixel"),
 }  # fmt: skip
 
 

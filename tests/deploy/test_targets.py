@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from deploy.networks import noise_pair, small_plummet
+from deploy.networks import SMALL, noise_pair, small_plummet
 from predict.shifts import Local
 
 import leadline
@@ -14,6 +14,8 @@ from leadline.predict import NetworkPredictor
 
 SIZE = (64, 96)
 PAIRS = "procedural:2,seed=5,size=64x96"
+NEEDS = {"onnx": "onnxruntime", "openvino": "openvino", "tensorflow": "tensorflow", "tflite": "litert_torch",
+         "ncnn": "pnnx", "caffe": "cv2"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +56,49 @@ def test_openvino(network, images, expected, tmp_path):
     )
     agree(model([image.numpy() for image in images])[0], expected)
     same_as_a_predictor(artifact, network)
+
+
+def test_openvino_gathers_what_is_turned_round(tmp_path):
+    openvino = pytest.importorskip("openvino")
+
+    class Turned(Local):
+        def forward(self, left, right):
+            return super().forward(left, right.flip(3).flip(2))[:, :1].flip(3)
+
+    network = Turned().eval()
+    network.name = "turned"
+    artifact = export(network, "openvino", tmp_path, SIZE, verify_on=None)
+    model = openvino.Core().read_model(str(artifact.folder / "model.xml"))
+    kinds = [node.get_type_name() for node in model.get_ops()]
+    assert kinds.count("Gather") == 3
+    assert "Slice" not in kinds
+    same_as_a_predictor(artifact, network)
+
+
+@pytest.mark.parametrize("target", ["onnx", "openvino", "tensorflow", "tflite", "ncnn", "caffe"])
+@pytest.mark.parametrize("scale", [1.125, 1.25])
+def test_images_are_enlarged_in_every_target(target, scale, tmp_path):
+    pytest.importorskip(NEEDS[target])
+    torch.manual_seed(0)
+    network = leadline.create("plummet-s", **{**SMALL, "scale": scale}).eval()
+    artifact = export(network, target, tmp_path, SIZE, verify_on=PAIRS)
+    assert artifact.verified
+    assert artifact.manifest.max_disparity == int(32 / scale)
+    pair = noise_pair(60, 90)
+    expected = NetworkPredictor(network, "cpu").predict(*pair)
+    np.testing.assert_allclose(leadline.load(artifact.folder).predict(*pair), expected, atol=2e-2)
+
+
+@torch.no_grad()
+def test_free_sizes_are_enlarged_too(tmp_path):
+    pytest.importorskip("onnxruntime")
+    torch.manual_seed(0)
+    network = leadline.create("plummet-s", **{**SMALL, "scale": 1.25}).eval()
+    artifact = export(network, "onnx", tmp_path, SIZE, dynamic=True, verify_on=None)
+    for size in ((48, 80), (96, 64)):
+        pair = noise_pair(*size)
+        expected = NetworkPredictor(network, "cpu").predict(*pair)
+        np.testing.assert_allclose(leadline.load(artifact.folder).predict(*pair), expected, atol=2e-2)
 
 
 class Head(Local):

@@ -1,9 +1,11 @@
 """plummet: its promises (cost, operators, sizes, range), not its accuracy."""
 
 import json
+from fractions import Fraction
 
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch.utils.flop_counter import FlopCounterMode
@@ -22,7 +24,9 @@ def pair(height=32, width=64, batch=1):
     return torch.rand(2, batch, 3, height, width, generator=generator).unbind()
 
 
-@pytest.mark.parametrize(("name", "limit"), [("plummet-s", 9.0), ("plummet-m", 29.0)])
+@pytest.mark.parametrize(
+    ("name", "limit"), [("plummet-s", 11.6), ("plummet-r", 14.6), ("plummet-m", 23.6), ("plummet-w", 29.0)]
+)
 def test_cost_at_kitti_size(name, limit):
     network = create(name).eval()
     with FlopCounterMode(display=False) as counter, torch.device("meta"):
@@ -34,7 +38,7 @@ def test_cost_at_kitti_size(name, limit):
     assert counter.get_total_flops() / 2e9 + correlation / 1e9 <= limit
 
 
-@pytest.mark.parametrize("name", ["plummet-s", "plummet-m"])
+@pytest.mark.parametrize("name", ["plummet-s", "plummet-w"])
 def test_operators_suit_integer_targets(name):
     exported = torch.export.export(create(name).eval(), pair(64, 128))
     names, widest = set(), 0
@@ -48,7 +52,7 @@ def test_operators_suit_integer_targets(name):
     assert not [n for n in names if any(word in n for word in forbidden)]
 
 
-@pytest.mark.parametrize("name", ["plummet-s", "plummet-m"])
+@pytest.mark.parametrize("name", ["plummet-s", "plummet-w"])
 def test_every_convolution_is_followed_by_batchnorm(name):
     network = create(name)
     kinds = [type(m).__name__ for m in network.modules() if type(m).__name__ in ("Conv2d", "BatchNorm2d")]
@@ -66,6 +70,37 @@ def test_any_multiple_of_16(size):
     torch.testing.assert_close(disparity[:1], network(left[:1], right[:1]), atol=1e-3, rtol=1e-4)
 
 
+@pytest.mark.parametrize(("name", "factor"), [("plummet-s", Fraction(9, 8)), ("plummet-m", Fraction(5, 4))])
+@torch.no_grad()
+def test_scale_is_what_a_caller_would_do(name, factor):
+    network = create(name, **SMALL).eval()
+    plain = create(name, **SMALL, scale=1.0).eval()
+    plain.load_state_dict(network.state_dict())
+    left, right = (F.interpolate(image, scale_factor=4.0, mode="bilinear") for image in pair(16, 32))
+    size = int(64 * factor), int(128 * factor)
+    larger = (F.interpolate(image, size=size, mode="bilinear") for image in (left, right))
+    padded = [F.pad(image, (0, -size[1] % 16, 0, -size[0] % 16), value=0.5) for image in larger]
+    there = plain(*padded)[..., : size[0], : size[1]] * 128 / size[1]
+    torch.testing.assert_close(network(left, right), F.interpolate(there, size=(64, 128), mode="bilinear"))
+    assert network.reach == int(64 / factor)
+    assert plain.reach == 64
+
+
+def test_training_takes_images_as_they_are():
+    network = create("plummet-s", **SMALL)
+    plain = create("plummet-s", **SMALL, scale=1.0)
+    plain.load_state_dict(network.state_dict())
+    assert all(map(torch.equal, network.forward_all(*pair()), plain.forward_all(*pair())))
+    network.eval(), plain.eval()
+    assert torch.equal(network.forward_scores(*pair())[1], plain.forward_scores(*pair())[1])
+
+
+@pytest.mark.parametrize("scale", [0.5, 5.0])
+def test_a_scale_beyond_reason_is_refused(scale):
+    with pytest.raises(UserError, match="scale"):
+        create("plummet-s", scale=scale)
+
+
 def test_other_sizes_are_refused_with_the_reason():
     with pytest.raises(UserError, match="multiples of 16"):
         create("plummet-s", **SMALL).eval()(*pair(40, 64))
@@ -78,7 +113,7 @@ def test_configs_that_cannot_be_built(bad):
 
 
 def test_an_option_of_another_type_is_named():
-    with pytest.raises(UserError, match="max_disparity is a int such as 192, not 'abc'"):
+    with pytest.raises(UserError, match="max_disparity is a int such as 216, not 'abc'"):
         create("plummet-s", max_disparity="abc")
 
 

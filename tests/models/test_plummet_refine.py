@@ -13,7 +13,8 @@ from leadline.nn.warp import inside
 from leadline.predict import NetworkPredictor
 
 SMALL = {"stem": 8, "quarter": 8, "eighth": 16, "matching": 8, "hidden_quarter": 8, "hidden_eighth": 8,
-         "hidden_sixteenth": 8, "hidden_thirtysecond": 8, "max_disparity": 32, "fine": 8, "refine": 8}  # fmt: skip
+         "hidden_sixteenth": 8, "hidden_thirtysecond": 8, "max_disparity": 32, "fine": 8, "refine": 8,
+         "scale": 1.0}  # fmt: skip
 SIZE = (64, 128)
 
 
@@ -55,7 +56,7 @@ def test_background_is_proposed_where_the_right_view_contradicts():
 
 
 def test_it_refines_but_does_not_train_what_it_refines():
-    network = create("plummet-r", **SMALL, informed=False).train()
+    network = create("plummet-r", **SMALL, informed=False, looks=2).train()
     predictions = network.forward_all(*pair())
     assert [tuple(p.shape) for p in predictions] == [(1, 1, 32, 64)] * 5  # 1/8, 1/4, upsampled, and two looks
     assert len(network.eval().forward_all(*pair())) == 1
@@ -108,8 +109,8 @@ def test_it_goes_where_grid_sample_goes(target, runtime, beside, tmp_path):
 
 def test_a_further_look_begins_with_what_the_one_before_has_found():
     torch.manual_seed(0)
-    twice = create("plummet-r", **SMALL).eval()
-    once = create("plummet-r", **SMALL, looks=1).eval()
+    twice = create("plummet-r", **SMALL, looks=2).eval()
+    once = create("plummet-r", **SMALL).eval()
     once.load_state_dict(twice.state_dict())
     refinement, found = twice.refine, []
     look = refinement._look

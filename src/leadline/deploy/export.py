@@ -146,7 +146,7 @@ def _manifest(network: Network, target: str, request: Request, made_with: dict[s
         size=None if request.dynamic else request.size,
         size_multiple=network.size_multiple,
         min_size=network.min_size,
-        max_disparity=getattr(network.config, "max_disparity", None),
+        max_disparity=network.reach,
         made_with=made_with,
         files=describe_files(work),
         provenance=getattr(network, "provenance", {}),

@@ -93,7 +93,7 @@ class Refinement(nn.Module):
         start: Float[Tensor, "b 1 h w"],
         seen_right: Float[Tensor, "b 1 h w"],
         told: Float[Tensor, "b width h w"] | None,
-    ) -> tuple[Float[Tensor, "b 1 h w"], Float[Tensor, "b width h w"]]:
+    ) -> tuple[Float[Tensor, "b 1 h w"], Float[Tensor, "b features h w"]]:
         """The disparity in columns of 1/2 from the one at hand, and the features by which it was decided."""
         structure = (start - F.avg_pool2d(start, 5, 1, 2, count_include_pad=False)).clamp(-4, 4)
         shown = inside(start)

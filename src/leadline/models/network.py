@@ -47,7 +47,7 @@ class Network(nn.Module):
     provenance: dict[str, Any]  # where the weights come from; set likewise
     size_multiple: int = 1  # h and w must be multiples of this
     min_size: tuple[int, int] = (1, 1)  # smallest (h, w) that forward accepts
-    max_area: ClassVar[int] = 3_000_000  # px that a Predictor gives it at once; larger images go through in tiles
+    max_area: int = 3_000_000  # px that a Predictor gives it at once; larger images go through in tiles
     decides: bool = False  # picks one of several answers at each pixel, so that rounding alone may change a pixel's
     takes_time: bool = False  # interpolation: forward takes the new frame's time in (0, 1) as a third input
 
@@ -74,6 +74,11 @@ class Network(nn.Module):
         where there is nothing to do.
         """
         return False
+
+    @property
+    def reach(self) -> int | None:
+        """px that a match may lie away; None: nothing limits it, or nothing is matched."""
+        return getattr(self.config, "max_disparity", None)
 
     def config_dict(self) -> dict[str, Any]:
         """The config as plain JSON-able values."""

@@ -14,11 +14,13 @@ al., IROS 2021) and RAFT (convex upsampling).
 Every kind of part can be exchanged for another of leadline.nn by name (`Parts`): the kind of convolution, of residual
 unit, of attention, of the ways down and up, of normalisation and so on. What is said above holds for the defaults.
 Two exchanges have names of their own: plummet-snn, whose encoder spikes, and plummet-b, whose 3x3 convolutions have
-one bit. plummet-r gives up the rule on grid_sample for a second look (`refine`, see `_plummet_refine`).
+one bit. plummet-r and plummet-m give up the rule on grid_sample for a second look (`refine`, see `_plummet_refine`).
+plummet-s and plummet-m enlarge the images first (`scale`).
 Shapes: b batch, h w image, planes = max_disparity / 4.
 """
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 import torch
 import torch.nn.functional as F
@@ -35,6 +37,7 @@ from leadline.nn.correlation import correlation_volume
 from leadline.nn.imagenet import ImageNetNormalize
 from leadline.nn.plane_conv import PlaneConv
 from leadline.nn.regression import local_soft_argmin, soft_argmin
+from leadline.nn.resize import enlarge, reduce_disparity
 from leadline.nn.spiking import decode_mean, direct_code, latency_code, rate_code
 from leadline.nn.units import (
     Parts,
@@ -54,7 +57,7 @@ from leadline.nn.volumes import concatenation_volume
 class PlummetConfig(Parts):
     """Widths are channels at the resolution named; `Parts` has the kinds of the parts."""
 
-    max_disparity: int = 192  # px, multiple of 8; larger disparities cannot be predicted
+    max_disparity: int = 192  # px, multiple of 8; what is larger, once images are at `scale`, cannot be predicted
     stem: int = 16  # at 1/2
     quarter: int = 32
     eighth: int = 48
@@ -72,6 +75,7 @@ class PlummetConfig(Parts):
     looks: int = 1  # how often it looks that second time, each time at what it found before
     beside: bool = False  # whether the second look also tries its neighbours' disparities and the background's
     informed: bool = False  # whether the second look sees the hourglass's features
+    scale: float = 1.0  # to how many times their size images are brought first; in training they stay as they are
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -91,6 +95,8 @@ class PlummetConfig(Parts):
                 raise UserError(f"plummet: {name} ({getattr(self, name)}) must be 0 or a number of channels")
         if self.looks < 1:
             raise UserError(f"plummet: looks ({self.looks}) must be 1 or more; refine: 0 is no second look")
+        if not 1 <= self.scale <= 4:
+            raise UserError(f"plummet: scale {self.scale:g} is outside 1..4")
 
 
 class Encoder(nn.Module):
@@ -173,13 +179,15 @@ class Farthest(nn.Module):
     def __init__(self, config: PlummetConfig):
         super().__init__()
         sixteenth, thirtysecond = config.hidden_sixteenth, config.hidden_thirtysecond
+        self.pools = config.down != "stride"
         self.down = conv_unit(config, sixteenth, thirtysecond, stride=2)
         self.units = nn.Sequential(*(residual_unit(config, thirtysecond) for _ in range(config.depth + 1)))
         self.up = silent(ConvBN(thirtysecond, sixteenth, kernel=1, relu=False))
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         height, width = x.shape[-2:]
-        more = _double(self.up(self.units(self.down(x))))
+        even = F.pad(x, (0, width % 2, 0, height % 2)) if self.pools else x  # a strided convolution does so itself
+        more = _double(self.up(self.units(self.down(even))))
         return F.relu(x + more[..., :height, :width])
 
 
@@ -236,7 +244,12 @@ def _stage(config: PlummetConfig, channels: int, count: int, *more: nn.Module) -
 
 
 class Plummet(Network):
-    """Disparity (b, 1, h, w) in px of a rectified pair, 0 .. max_disparity - 4 (with `fine`: - 2; `refine`: 4 more)."""
+    """Disparity (b, 1, h, w) in px of a rectified pair, 0 .. max_disparity - 4 (with `fine`: - 2; `refine`: 4 more).
+
+    With `scale` that is what is found in images so many times as large, and the result is divided by it: finer details
+    of the given images, for the time that images of that size take. Training, and `forward_scores`, do without: crops
+    that are zoomed (`augment.scale` of a recipe) show the network what it will see.
+    """
 
     task = Task.STEREO
     size_multiple = 16
@@ -246,6 +259,7 @@ class Plummet(Network):
     def __init__(self, config: PlummetConfig):
         super().__init__(config)
         self.planes = config.max_disparity // 4
+        self.max_area = int(self.max_area / config.scale**2)
         self.normalize = ImageNetNormalize()
         self.encoder = Encoder(config)
         self.coarse = CoarseFilter(self.planes // 2, config.coarse_groups, config.coarse_layers, config.filter)
@@ -269,10 +283,20 @@ class Plummet(Network):
         swap_norms(self, config.norm)
         swap_activations(self.encoder, config)
 
+    @property
+    def reach(self) -> int:
+        return int(self.config.max_disparity / self.scale)
+
+    @property
+    def scale(self) -> Fraction:
+        """`config.scale` as a ratio of small numbers, so that sizes are exact."""
+        return Fraction(self.config.scale).limit_denominator(16)
+
     def forward_scores(
         self, left: Float[Tensor, "b 3 h w"], right: Float[Tensor, "b 3 h w"]
     ) -> tuple[list[Float[Tensor, "b 1 h w"]], Float[Tensor, "b p hq wq"], float]:
-        """Predictions as `forward_all`, the scores of the planes at 1/4 before softmax, and px between planes."""
+        """Predictions, the scores of the planes at 1/4 before softmax, and px between planes; never at `scale`."""
+        self.check_size(*left.shape[-2:])
         predictions, parts = self._forward(left, right)
         if len(parts) == 1:
             return predictions, parts[0], 4.0
@@ -281,13 +305,18 @@ class Plummet(Network):
     def forward_all(
         self, left: Float[Tensor, "b 3 h w"], right: Float[Tensor, "b 3 h w"]
     ) -> list[Float[Tensor, "b 1 h w"]]:
-        return self._forward(left, right)[0]
+        """Every prediction in training, which takes images as they are; else the final one, found at `scale`."""
+        size = left.shape[-2:]
+        self.check_size(*size)
+        if self.training or self.scale == 1:
+            return self._forward(left, right)[0]
+        left, right = (enlarge(image, self.scale, self.size_multiple) for image in (left, right))
+        return [reduce_disparity(found, size, self.scale) for found in self._forward(left, right)[0]]
 
     def _forward(
         self, left: Float[Tensor, "b 3 h w"], right: Float[Tensor, "b 3 h w"]
     ) -> tuple[list[Float[Tensor, "b 1 h w"]], list[Float[Tensor, "b p hq wq"]]]:
         """Predictions, and the scores at 0, 4, 8 … px; with `fine` also those at 2, 6, 10 … px."""
-        self.check_size(*left.shape[-2:])
         half, fused, eighth, match_quarter, match_eighth = self._encode(torch.cat([left, right]))
         coarse_left, coarse_right = match_eighth.chunk(2)
         coarse_scores = self.coarse(self._coarse_volume(coarse_left, coarse_right))
@@ -360,15 +389,25 @@ def _resize(x: Float[Tensor, "b 1 h w"], like: Float[Tensor, "b 1 fh fw"]) -> Fl
     return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
 
 
+def _plummet(**config) -> Plummet:
+    return Plummet(PlummetConfig(**{"fine": 24, "edge": True, "hidden_thirtysecond": 96, **config}))
+
+
 @register("plummet-s")
 def plummet_s(**config) -> Plummet:
-    """The small one, for a CPU or a small NPU."""
-    return Plummet(PlummetConfig(**{"fine": 24, "edge": True, "hidden_thirtysecond": 96, **config}))
+    """The small one, for a CPU or a small NPU: it reaches 192 px, at 9/8 of the images' size."""
+    return _plummet(**{"max_disparity": 216, "scale": 1.125, **config})
 
 
 @register("plummet-m")
 def plummet_m(**config) -> Plummet:
-    """The medium one: wider and deeper."""
+    """The medium one: plummet-r at 5/4 of the images' size; it reaches 192 px too."""
+    return plummet_r(**{"max_disparity": 240, "scale": 1.25, **config})
+
+
+@register("plummet-w")
+def plummet_w(**config) -> Plummet:
+    """A wider and deeper one, at the images' own size."""
     wide = {
         "stem": 24, "quarter": 48, "eighth": 96, "matching": 48, "coarse_groups": 16,
         "hidden_quarter": 64, "hidden_eighth": 96, "hidden_sixteenth": 160, "hidden_thirtysecond": 96,
@@ -379,8 +418,8 @@ def plummet_m(**config) -> Plummet:
 
 @register("plummet-r")
 def plummet_r(**config) -> Plummet:
-    """plummet-s that looks a second time, at 1/2; for targets with grid_sample."""
-    return plummet_s(**{"refine": 24, "beside": True, "looks": 2, "informed": True, **config})
+    """At the images' own size, with a second look at 1/2; for targets with grid_sample."""
+    return _plummet(**{"refine": 24, "beside": True, "looks": 2, "informed": True, **config})
 
 
 @register("plummet-snn")

@@ -31,7 +31,7 @@ class NetworkPredictor(TiledPredictor):
         self.task = network.task
         self.takes_time = network.takes_time
         self.name = getattr(network, "name", type(network).__name__)
-        self.max_disparity = getattr(network.config, "max_disparity", None) if self.task is Task.STEREO else None
+        self.max_disparity = network.reach if self.task is Task.STEREO else None
         self.max_area = network.max_area if max_area is None else max_area
 
     def _padded_size(self, height: int, width: int) -> tuple[int, int]:
@@ -40,7 +40,7 @@ class NetworkPredictor(TiledPredictor):
     def _tiles(self, height: int, width: int) -> list[tuple[Span, Span]]:
         if self.task is Task.MONO:
             return one_piece(self.name, (height, width))
-        reach = getattr(self.network.config, "max_disparity", 192)  # px that a match may lie away
+        reach = self.network.reach or 192  # px that a match may lie away
         # The cut is in the middle of the overlap, and either half has to hold a whole match.
         across, down = 2 * (reach + ROW_OVERLAP), ROW_OVERLAP
         overlap = (across if self.task is Task.FLOW else down, across)

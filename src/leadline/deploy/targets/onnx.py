@@ -113,7 +113,7 @@ def _metadata(network: Network) -> dict[str, str]:
         "config": json.dumps(network.config_dict()),
         "output": output,
         "unit": unit,
-        "max_disparity": str(getattr(network.config, "max_disparity", "")),
+        "max_disparity": str(network.reach or ""),
         "input": "RGB, float32, 0..1, NCHW; normalisation is inside the model",
         "size_multiple": str(network.size_multiple),
         "needs_calibration": "no",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from leadline.deploy.targets.caffe.refusal import CannotLower
 from leadline.deploy.targets.caffe.shapes import replication_pad
 
 _MOST_ROWS = 256  # that are seen as channels
+_LARGEST_BLOCK = 16  # rows and columns of pixels that are replaced together
 
 
 def bilinear(
@@ -20,18 +22,41 @@ def bilinear(
     align_corners: bool,
     factors: Sequence[float] | None = None,
 ) -> Blob:
-    """Whole factors, half-pixel centres: a transposed convolution per channel with triangular weights.
+    """Half-pixel centres: for whole factors a transposed convolution per channel with triangular weights.
 
     Beyond the border the nearest pixel counts, which is why one pixel is repeated on each side first.
     """
     if align_corners:
         raise CannotLower("bilinear with align_corners=True")
-    rows, columns = _factors(x, size, factors)
+    ratios = _ratios(x, size, factors)
+    if any(ratio.denominator > 1 for ratio in ratios):
+        return _by_ratios(layers, x, *ratios)
+    rows, columns = (ratio.numerator for ratio in ratios)
     if columns == 1 and x.shape[2] <= _MOST_ROWS:
         return _rows_alone(layers, x, rows)
     x = replication_pad(layers, x, [int(columns > 1)] * 2 + [int(rows > 1)] * 2)
     kernel = np.outer(_triangle(rows), _triangle(columns))
     return _per_channel_transposed(layers, x, kernel, (rows, columns), (_cut(rows), _cut(columns)))
+
+
+def _by_ratios(layers: Layers, x: Blob, rows: Fraction, columns: Fraction) -> Blob:
+    """Ratios p/q: a convolution with stride q finds the p x p new pixels of each q x q old ones, which are then placed."""
+    channels = x.shape[1]
+    weight = np.einsum("ai,bj->abij", _of_a_block(rows), _of_a_block(columns)).reshape(-1, 1, *_taps(rows, columns))
+    x = replication_pad(layers, x, [1, 1, 1, 1])
+    stride = rows.denominator, columns.denominator
+    found = layers.convolution(x, np.tile(weight, (channels, 1, 1, 1)), stride=stride, groups=channels)
+    return _place(layers, found, (rows.numerator, columns.numerator))
+
+
+def _of_a_block(ratio: Fraction) -> np.ndarray:
+    """Weights (p, q + 2) of q pixels and their two neighbours on the p pixels that come in their place."""
+    place = (np.arange(ratio.numerator) + 0.5) / float(ratio) - 0.5
+    return np.maximum(1 - np.abs(place[:, None] - np.arange(-1, ratio.denominator + 1)), 0)
+
+
+def _taps(rows: Fraction, columns: Fraction) -> tuple[int, int]:
+    return rows.denominator + 2, columns.denominator + 2
 
 
 def _rows_alone(layers: Layers, x: Blob, factor: int) -> Blob:
@@ -47,17 +72,24 @@ def _rows_alone(layers: Layers, x: Blob, factor: int) -> Blob:
 def nearest(
     layers: Layers, x: Blob, size: Sequence[int] | None, factors: Sequence[float] | None = None
 ) -> Blob:  # fmt: skip
-    rows, columns = _factors(x, size, factors)
+    ratios = _ratios(x, size, factors)
+    if any(ratio.denominator > 1 for ratio in ratios):
+        raise CannotLower(f"taking the nearest pixel at {float(ratios[0]):g} x {float(ratios[1]):g} the size")
+    rows, columns = (ratio.numerator for ratio in ratios)
     return _per_channel_transposed(layers, x, np.ones((rows, columns)), (rows, columns), (0, 0))
 
 
 def pixel_shuffle(layers: Layers, x: Blob, factor: int) -> Blob:
     """Each channel is written to its place among factor x factor pixels."""
-    kernels = np.eye(factor * factor).reshape(factor * factor, 1, factor, factor)
-    groups = x.shape[1] // (factor * factor)
-    return layers.convolution(
-        x, np.tile(kernels, (groups, 1, 1, 1)), stride=(factor, factor), groups=groups, transposed=True
-    )
+    return _place(layers, x, (factor, factor))
+
+
+def _place(layers: Layers, x: Blob, block: tuple[int, int]) -> Blob:
+    """As many channels as a block has pixels, row by row, are written to their places in it."""
+    count = block[0] * block[1]
+    kernels = np.eye(count).reshape(count, 1, *block)
+    groups = x.shape[1] // count
+    return layers.convolution(x, np.tile(kernels, (groups, 1, 1, 1)), stride=block, groups=groups, transposed=True)
 
 
 def pixel_unshuffle(layers: Layers, x: Blob, factor: int) -> Blob:
@@ -66,14 +98,16 @@ def pixel_unshuffle(layers: Layers, x: Blob, factor: int) -> Blob:
     return layers.convolution(x, np.tile(kernels, (groups, 1, 1, 1)), stride=(factor, factor), groups=groups)
 
 
-def _factors(x: Blob, size: Sequence[int] | None, factors: Sequence[float] | None) -> tuple[int, int]:
+def _ratios(x: Blob, size: Sequence[int] | None, factors: Sequence[float] | None) -> tuple[Fraction, Fraction]:
+    """Of new rows and columns to old ones."""
     wanted = size or [int(n * factor) for n, factor in zip(x.shape[2:], factors or (), strict=True)]
-    (h, w), (to_h, to_w) = x.shape[2:], wanted
-    if to_h % h or to_w % w:
-        raise CannotLower(f"resizing {h}x{w} to {to_h}x{to_w}, which is no whole factor")
-    if factors and any(factor != int(factor) for factor in factors):
-        raise CannotLower(f"resizing by {factors[0]:g} x {factors[1]:g}")
-    return to_h // h, to_w // w
+    ratios = tuple(Fraction(new, old) for new, old in zip(wanted, x.shape[2:], strict=True))
+    rows, columns = ratios
+    if max(rows.denominator, columns.denominator) > _LARGEST_BLOCK:
+        raise CannotLower(f"resizing {x.shape[2]}x{x.shape[3]} to {wanted[0]}x{wanted[1]}, which is no simple ratio")
+    if factors and any(abs(factor - ratio) > 1e-6 for factor, ratio in zip(factors, ratios, strict=True)):
+        raise CannotLower(f"resizing by {factors[0]:g} x {factors[1]:g}, which leaves part of a pixel")
+    return rows, columns
 
 
 def _triangle(factor: int) -> np.ndarray:

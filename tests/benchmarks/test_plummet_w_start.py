@@ -1,4 +1,4 @@
-"""What plummet-m begins with computes what the small network computes."""
+"""What plummet-w begins with computes what the small network computes."""
 
 import sys
 from pathlib import Path
@@ -8,28 +8,27 @@ import torch
 
 import leadline
 from leadline.data.procedural import render_stereo
-from leadline.models.plummet import Plummet
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture
-def grow(monkeypatch):
+def start(monkeypatch):
     monkeypatch.syspath_prepend(BENCHMARKS)
-    import plummet_m_start
+    import plummet_w_start
 
-    monkeypatch.setattr(plummet_m_start, "SCENES", 2)
-    monkeypatch.setattr(plummet_m_start, "SIZE", (96, 256))
-    yield plummet_m_start.grow
-    sys.modules.pop("plummet_m_start")
+    monkeypatch.setattr(plummet_w_start, "SCENES", 2)
+    monkeypatch.setattr(plummet_w_start, "SIZE", (96, 256))
+    yield plummet_w_start
+    sys.modules.pop("plummet_w_start")
 
 
 @torch.no_grad()
-def test_the_wide_network_begins_as_the_small_one(grow):
+def test_the_wide_network_begins_as_the_small_one(start):
     torch.manual_seed(0)
-    wide, small = leadline.create("plummet-m").eval(), leadline.load("plummet-s").network.eval()
-    assert isinstance(wide, Plummet)
-    grow(wide, small)
+    small = leadline.load("plummet-s").network.eval()
+    wide = start.beside(small).eval()
+    start.grow(wide, small)
     pair = render_stereo(5, [0], (96, 256))
     found, expected = wide(pair.left, pair.right), small(pair.left, pair.right)
     assert (found - expected).abs().mean() < 0.15  # of the channels matched at 1/4, the new ones are heard softly
@@ -39,10 +38,11 @@ def test_the_wide_network_begins_as_the_small_one(grow):
 
 
 @torch.no_grad()
-def test_the_new_channels_are_not_silent(grow):
+def test_the_new_channels_are_not_silent(start):
     torch.manual_seed(0)
-    wide, small = leadline.create("plummet-m").eval(), leadline.load("plummet-s").network.eval()
-    grow(wide, small)
+    small = leadline.load("plummet-s").network.eval()
+    wide = start.beside(small).eval()
+    start.grow(wide, small)
     pair = render_stereo(5, [0], (96, 256))
     for ours, theirs in zip(wide.encoder(pair.left), small.encoder(pair.left), strict=True):
         assert ours[:, theirs.shape[1] :].std() > 0.01

@@ -1,6 +1,6 @@
-"""What plummet-m can begin with: the trained plummet-s inside it, computing what it computed.
+"""What plummet-w can begin with: the trained plummet-s inside it, computing what it computed.
 
-    python benchmarks/plummet_m_start.py runs/plummet-m-start.safetensors [--plummet plummet-s]
+    python benchmarks/plummet_w_start.py runs/plummet-w-start.safetensors [--plummet plummet-s]
 
 The channels of the small network are the first of the wide one's; the channels beside them begin as a new network's
 do and are read by nobody but one another, and the residual units that are new begin as the identity. Only the
@@ -29,13 +29,20 @@ def main() -> None:
     parser.add_argument("--plummet", default="plummet-s", help="the small network")
     options = parser.parse_args()
     torch.manual_seed(0)
-    wide, small = leadline.create("plummet-m"), load_network(find_checkpoint(options.plummet))
-    assert isinstance(wide, Plummet)
+    small = load_network(find_checkpoint(options.plummet))
     assert isinstance(small, Plummet)
+    wide = beside(small)
     grow(wide, small)
     wide.provenance = {"grown from": options.plummet, "data": f"statistics of {SCENES} procedural scenes, seed {SEED}"}
     leadline.save(wide, options.output)
-    print(f"{options.output}: plummet-m, computing what {options.plummet} computes")
+    print(f"{options.output}: plummet-w, computing what {options.plummet} computes")
+
+
+def beside(small: Plummet) -> Plummet:
+    """A wide network of the same planes and scale, with its first weights."""
+    wide = leadline.create("plummet-w", max_disparity=small.config.max_disparity, scale=small.config.scale)
+    assert isinstance(wide, Plummet)
+    return wide
 
 
 @torch.no_grad()

@@ -1,0 +1,37 @@
+"""Images at another size inside a network, and maps of px back at theirs."""
+
+from fractions import Fraction
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import SymInt, Tensor
+
+Pixels = int | SymInt  # a symbol while a graph of free size is traced
+
+
+def enlarge(images: Float[Tensor, "b c h w"], factor: Fraction, multiple: int) -> Float[Tensor, "b c h2 w2"]:
+    """The images `factor` times as large, rounded down, then grey to the right and below to whole multiples.
+
+    Exactly `factor` where its denominator divides h and w. Grey is 0.5; no target needs to know how to repeat a border.
+    """
+    height, width = enlarged_size(images.shape[-2:], factor)
+    larger = F.interpolate(images, size=(height, width), mode="bilinear", align_corners=False)
+    below, right = -height % multiple, -width % multiple
+    if isinstance(below, int) and isinstance(right, int) and not below and not right:
+        return larger
+    return F.pad(larger, (0, right, 0, below), value=0.5)
+
+
+def reduce_disparity(
+    disparity: Float[Tensor, "b 1 h2 w2"], size: tuple[Pixels, Pixels], factor: Fraction
+) -> Float[Tensor, "b 1 h w"]:
+    """What was found on images that `enlarge` made, for those of `size`: without the grey, and in their px."""
+    height, width = enlarged_size(size, factor)
+    disparity = disparity[..., :height, :width] * (size[1] / width)
+    return F.interpolate(disparity, size=tuple(size), mode="bilinear", align_corners=False)
+
+
+def enlarged_size(size: tuple[Pixels, Pixels], factor: Fraction) -> tuple[Pixels, Pixels]:
+    """Rows and columns of images of `size` once they are enlarged."""
+    height, width = (n * factor.numerator // factor.denominator for n in size)
+    return height, width
