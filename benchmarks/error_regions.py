@@ -41,7 +41,7 @@ NEARER = 1.0  # px by which what hides a pixel is nearer
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, metavar="FORMAT:PATH")
-    parser.add_argument("--models", nargs="*", default=["plummet-s", "plummet-r", "sgbm-padded"])
+    parser.add_argument("--models", nargs="*", default=["plummet-s", "plummet-r", "plummet-m", "sgbm-padded"])
     options = parser.parse_args()
     table = Table(CSV, keys=("model", "pairs", "region"))
     for pairs, data in (("real", options.data), ("rendered", RENDERED)):

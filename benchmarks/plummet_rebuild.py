@@ -7,9 +7,9 @@
     python benchmarks/plummet_rebuild.py plummet-r runs/plummet-far-start.safetensors max_disparity=256
 
 Weights that both have are taken over, parts that only the new one has begin as a new network's do, and those that only
-the old one has are left behind; which, is said. Planes at farther disparities are not heard by the hourglass at first, and
-what it says of them is the mean of what it says of the last ones; planes too many are cut off. A recipe's `init` names
-the file.
+the old one has are left behind; which, is said. Planes at farther disparities are not heard by the hourglass at first,
+and what it says of them is the mean of what it says of the last ones; planes too many are cut off. A recipe's `init`
+names the file.
 """
 
 import argparse

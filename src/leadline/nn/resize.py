@@ -1,12 +1,11 @@
 """Images at another size inside a network, and maps of px back at theirs."""
 
 from fractions import Fraction
+from typing import Any
 
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import SymInt, Tensor
-
-Pixels = int | SymInt  # a symbol while a graph of free size is traced
+from torch import Size, Tensor
 
 
 def enlarge(images: Float[Tensor, "b c h w"], factor: Fraction, multiple: int) -> Float[Tensor, "b c h2 w2"]:
@@ -22,16 +21,13 @@ def enlarge(images: Float[Tensor, "b c h w"], factor: Fraction, multiple: int) -
     return F.pad(larger, (0, right, 0, below), value=0.5)
 
 
-def reduce_disparity(
-    disparity: Float[Tensor, "b 1 h2 w2"], size: tuple[Pixels, Pixels], factor: Fraction
-) -> Float[Tensor, "b 1 h w"]:
+def reduce_disparity(disparity: Float[Tensor, "b 1 h2 w2"], size: Size, factor: Fraction) -> Float[Tensor, "b 1 h w"]:
     """What was found on images that `enlarge` made, for those of `size`: without the grey, and in their px."""
     height, width = enlarged_size(size, factor)
     disparity = disparity[..., :height, :width] * (size[1] / width)
     return F.interpolate(disparity, size=tuple(size), mode="bilinear", align_corners=False)
 
 
-def enlarged_size(size: tuple[Pixels, Pixels], factor: Fraction) -> tuple[Pixels, Pixels]:
-    """Rows and columns of images of `size` once they are enlarged."""
-    height, width = (n * factor.numerator // factor.denominator for n in size)
-    return height, width
+def enlarged_size(size: Size, factor: Fraction) -> tuple[Any, ...]:
+    """Rows and columns of images of `size` once they are enlarged: numbers, or symbols while a graph is traced."""
+    return tuple(n * factor.numerator // factor.denominator for n in size)

@@ -40,7 +40,7 @@ def bilinear(
 
 
 def _by_ratios(layers: Layers, x: Blob, rows: Fraction, columns: Fraction) -> Blob:
-    """Ratios p/q: a convolution with stride q finds the p x p new pixels of each q x q old ones, which are then placed."""
+    """Ratios p/q: a convolution with stride q finds the p x p new pixels for q x q old ones, which are then placed."""
     channels = x.shape[1]
     weight = np.einsum("ai,bj->abij", _of_a_block(rows), _of_a_block(columns)).reshape(-1, 1, *_taps(rows, columns))
     x = replication_pad(layers, x, [1, 1, 1, 1])
