@@ -295,7 +295,9 @@ REFUSED = {
     "aligned corners": (
         lambda s, a, b: F.interpolate(a + b, scale_factor=2.0, mode="bilinear", align_corners=True), "align_corners"
     ),
-    "no simple ratio": (lambda s, a, b: F.interpolate(a + b, size=(13, 17), mode="bilinear"), "no simple ratio"),
+    "no simple ratio": (
+        lambda s, a, b: F.interpolate(F.pad(a + b, (0, 1, 0, 7)), size=(20, 18), mode="bilinear"), "no simple ratio"
+    ),
     "part of a pixel": (lambda s, a, b: F.interpolate(a + b, scale_factor=1.3, mode="bilinear"), "part of a pixel"),
 }  # fmt: skip
 
