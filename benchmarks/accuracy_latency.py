@@ -27,7 +27,7 @@ ROOT = Path(__file__).parent.parent
 CSV = ROOT / "benchmarks" / "results" / "accuracy_latency.csv"
 PICTURE = ROOT / "docs" / "images" / "accuracy_latency.png"
 FASTEST = ("onnx", "openvino", "tflite", "tflite-int8")
-# plummet-r in tflite-int8: its calibration at full size needs more than 24 GB. plummet-m in TFLite: slow as plummet-r is.
+# plummet-r in tflite-int8: its calibration at full size needs more than 24 GB. plummet-m in TFLite: slow, as plummet-r.
 EXPORTED = {"plummet-s": tuple(TARGETS), "plummet-m": FASTEST[:2], "plummet-r": FASTEST[:3]}
 CLASSICAL = ["sgbm", "sgbm-padded", "bm"]
 
