@@ -13,22 +13,24 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture
-def start(monkeypatch):
+def networks(monkeypatch):
+    """The wide network that was grown, and the small one."""
     monkeypatch.syspath_prepend(BENCHMARKS)
     import plummet_w_start
 
     monkeypatch.setattr(plummet_w_start, "SCENES", 2)
     monkeypatch.setattr(plummet_w_start, "SIZE", (96, 256))
-    yield plummet_w_start
+    torch.manual_seed(0)
+    small = leadline.load("plummet-s").network.eval()
+    wide = plummet_w_start.beside(small).eval()
+    plummet_w_start.grow(wide, small)
+    yield wide, small
     sys.modules.pop("plummet_w_start")
 
 
 @torch.no_grad()
-def test_the_wide_network_begins_as_the_small_one(start):
-    torch.manual_seed(0)
-    small = leadline.load("plummet-s").network.eval()
-    wide = start.beside(small).eval()
-    start.grow(wide, small)
+def test_the_wide_network_begins_as_the_small_one(networks):
+    wide, small = networks
     pair = render_stereo(5, [0], (96, 256))
     found, expected = wide(pair.left, pair.right), small(pair.left, pair.right)
     assert (found - expected).abs().mean() < 0.15  # of the channels matched at 1/4, the new ones are heard softly
@@ -38,11 +40,8 @@ def test_the_wide_network_begins_as_the_small_one(start):
 
 
 @torch.no_grad()
-def test_the_new_channels_are_not_silent(start):
-    torch.manual_seed(0)
-    small = leadline.load("plummet-s").network.eval()
-    wide = start.beside(small).eval()
-    start.grow(wide, small)
+def test_the_new_channels_are_not_silent(networks):
+    wide, small = networks
     pair = render_stereo(5, [0], (96, 256))
     for ours, theirs in zip(wide.encoder(pair.left), small.encoder(pair.left), strict=True):
         assert ours[:, theirs.shape[1] :].std() > 0.01

@@ -42,7 +42,8 @@ def bilinear(
 def _by_ratios(layers: Layers, x: Blob, rows: Fraction, columns: Fraction) -> Blob:
     """Ratios p/q: a convolution with stride q finds the p x p new pixels for q x q old ones, which are then placed."""
     channels = x.shape[1]
-    weight = np.einsum("ai,bj->abij", _of_a_block(rows), _of_a_block(columns)).reshape(-1, 1, *_taps(rows, columns))
+    weight = np.einsum("ai,bj->abij", _of_a_block(rows), _of_a_block(columns))
+    weight = weight.reshape(-1, 1, *weight.shape[2:])
     x = replication_pad(layers, x, [1, 1, 1, 1])
     stride = rows.denominator, columns.denominator
     found = layers.convolution(x, np.tile(weight, (channels, 1, 1, 1)), stride=stride, groups=channels)
@@ -53,10 +54,6 @@ def _of_a_block(ratio: Fraction) -> np.ndarray:
     """Weights (p, q + 2) of q pixels and their two neighbours on the p pixels that come in their place."""
     place = (np.arange(ratio.numerator) + 0.5) / float(ratio) - 0.5
     return np.maximum(1 - np.abs(place[:, None] - np.arange(-1, ratio.denominator + 1)), 0)
-
-
-def _taps(rows: Fraction, columns: Fraction) -> tuple[int, int]:
-    return rows.denominator + 2, columns.denominator + 2
 
 
 def _rows_alone(layers: Layers, x: Blob, factor: int) -> Blob:
