@@ -34,8 +34,7 @@ def convert(network: Network, folder: Path, request: Request) -> Made:
 
 def _gather_flips(model: Any) -> None:
     """Slices with step -1 become gathers: the CPU plugin has fast code for these, and its slowest for those."""
-    from openvino import opset13 as opset
-
+    opset = need("openvino.opset13", "openvino")
     for flip in [node for node in model.get_ordered_ops() if node.get_type_name() == "Slice"]:
         given, step, axes = flip.input_value(0), flip.input_value(3).get_node(), flip.input_value(4).get_node()
         if any(node.get_type_name() != "Constant" for node in (step, axes)) or set(step.get_data().flat) != {-1}:
