@@ -25,7 +25,7 @@ class Manifest:
     """Everything that is known of an artifact besides its files' content."""
 
     target: str  # onnx, tensorflow, tflite, caffe, openvino, ncnn
-    precision: str  # of the weights and of what is computed: float32, float16, int8
+    precision: str  # of the weights and of what is computed: float32, float16, bfloat16, int8
     task: Task
     network: dict[str, Any]  # name, config, surgeries, parameters
     inputs: list[str]  # names, in the order of the task's images: (1, 3, h, w) float32 RGB in [0, 1]; maybe a time
@@ -37,6 +37,7 @@ class Manifest:
     files: dict[str, dict[str, Any]] = field(default_factory=dict)  # relative path -> {"bytes", "sha256"}
     verification: dict[str, Any] = field(default_factory=lambda: {"status": NOT_RUN})
     provenance: dict[str, Any] = field(default_factory=dict)  # of the weights, as the checkpoint has it
+    floats: str = "float32"  # what the runtime computes in where it does not in integers; bfloat16 if the CPU can
     format: int = FORMAT
     leadline: str = __version__
 
@@ -64,7 +65,7 @@ class Manifest:
         channels = {Task.FLOW: 2, Task.INTERPOLATION: 3}.get(self.task, 1)
         plain = dataclasses.asdict(self)
         return {
-            **{key: plain[key] for key in ("format", "leadline", "target", "precision", "task", "network")},
+            **{key: plain[key] for key in ("format", "leadline", "target", "precision", "floats", "task", "network")},
             "inputs": [
                 {"name": name, "shape": [1, 1, 1, 1], "type": "float32", "range": "0 (frame0) to 1 (frame1)"}
                 if name == TIME
@@ -106,6 +107,7 @@ class Manifest:
                 size=tuple(raw["size"]) if raw["size"] else None,
                 size_multiple=int(raw["size_rule"]["multiple"]),
                 min_size=tuple(raw["size_rule"]["smallest"]),
+                floats=raw.get("floats", "float32"),  # older artifacts do not say
                 **{key: raw[key] for key in (
                     "target", "precision", "network", "max_disparity", "made_with", "files", "verification",
                     "provenance", "format", "leadline",

@@ -16,12 +16,14 @@ def open_session(folder: Path, manifest: Manifest, threads: int | None = None) -
     """The model of an OpenVINO artifact; raises UserError where OpenVINO is missing or refuses it."""
     openvino = need("openvino", "openvino")
     path = single_file(folder, manifest, ".xml")
-    # float32 stays float32: by itself the CPU plugin computes in bfloat16 where the CPU can.
-    config = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    core = openvino.Core()
+    # float32 stays float32: by itself the CPU plugin computes in bfloat16 where the CPU can. Some that cannot imitate it.
+    narrow = manifest.floats == "bfloat16" and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    config = {"INFERENCE_PRECISION_HINT": "bf16" if narrow else "f32", "PERFORMANCE_HINT": "LATENCY"}
     if threads:
         config["INFERENCE_NUM_THREADS"] = str(threads)
     try:
-        model = openvino.Core().compile_model(str(path), "CPU", config)
+        model = core.compile_model(str(path), "CPU", config)
     except RuntimeError as error:
         raise UserError(f"{path}: OpenVINO {openvino.__version__} does not load it: {error}") from error
     shapes = {node.get_any_name(): list(node.get_partial_shape()) for node in model.inputs}

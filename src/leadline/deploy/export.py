@@ -53,6 +53,7 @@ TARGETS = {
     "caffe": Target("caffe", "float32", False, "Caffe, run in OpenCV"),
     "openvino": Target("openvino", "float32", True, "OpenVINO IR, run in OpenVINO"),
     "openvino-float16": Target("openvino", "float16", True, "OpenVINO IR, weights in half precision"),
+    "openvino-bfloat16": Target("openvino", "bfloat16", True, "OpenVINO IR, computed in bfloat16 where the CPU can"),
     "ncnn": Target("ncnn", "float32", False, "ncnn, run in ncnn"),
 }
 
@@ -135,6 +136,7 @@ def _manifest(network: Network, target: str, request: Request, made_with: dict[s
     return Manifest(
         target=target.partition("-")[0],
         precision=precision(network) or request.precision,
+        floats="bfloat16" if request.precision == "bfloat16" else "float32",
         task=network.task,
         network={
             "name": network.name,

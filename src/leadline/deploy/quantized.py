@@ -49,7 +49,7 @@ def check_target(network: Network, target: str) -> None:
     """Raises UserError where the target cannot hold what the network's layers are."""
     if not is_quantized(network):
         return
-    if target not in TAKING:
+    if target not in (*TAKING, "openvino-bfloat16"):
         if target.partition("-")[0] in TAKING:
             raise UserError(
                 f"{target}: is for float networks: export the quantised network to {target.partition('-')[0]}"
@@ -60,8 +60,8 @@ def check_target(network: Network, target: str) -> None:
         )
     if target == "tflite":
         _check_tflite(network)
-    if target == "openvino" and precision(network) in ("int4", "int1"):
-        raise UserError("openvino: layers of less than 8 bits would be computed in float there: export to onnx")
+    if target.startswith("openvino") and precision(network) in ("int4", "int1"):
+        raise UserError(f"{target}: layers of less than 8 bits would be computed in float there: export to onnx")
 
 
 def _check_tflite(network: Network) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from leadline.artifacts.artifact import Artifact
-from leadline.artifacts.manifest import FAILED, VERIFIED
+from leadline.artifacts.manifest import FAILED, VERIFIED, Manifest
 from leadline.data import open_data
 from leadline.data.sample import Sample
 from leadline.deploy.quantized import is_quantized
@@ -45,16 +45,19 @@ class Tolerance:
 _OF_DISPLACEMENT = {  # px; EPE in px, D1 or Fl in points
     "float32": Tolerance(mean=1e-3, p999=0.02, worse=(2e-3, 0.02)),
     "float16": Tolerance(mean=0.05, worse=(0.02, 0.2)),
+    "bfloat16": Tolerance(mean=0.3, worse=(0.05, 0.5)),
     "int8": Tolerance(mean=0.5, worse=(0.1, 1.0)),
 }
 _OF_FRAMES = {  # of white; PSNR in dB, SSIM
     "float32": Tolerance(mean=1e-4, p999=2e-3, worse=(0.01, 1e-4)),
     "float16": Tolerance(mean=2e-3, worse=(0.1, 1e-3)),
+    "bfloat16": Tolerance(mean=5e-3, worse=(0.25, 2.5e-3)),
     "int8": Tolerance(mean=0.01, worse=(0.5, 5e-3)),
 }
 _OF_DEPTH = {  # m; AbsRel, and δ < 1.25 in points
     "float32": Tolerance(mean=1e-3, p999=0.02, worse=(2e-4, 0.02)),
     "float16": Tolerance(mean=0.03, worse=(3e-3, 0.3)),
+    "bfloat16": Tolerance(mean=0.15, worse=(0.015, 1.5)),
     "int8": Tolerance(mean=0.3, worse=(0.03, 3.0)),
 }
 TOLERANCES = {
@@ -93,7 +96,7 @@ def verify(
     Raises:
         UserError: no pairs, or an artifact that cannot be loaded.
     """
-    usual = QUANTIZED if is_quantized(network) else TOLERANCES[network.task][artifact.manifest.precision]
+    usual = _tolerance(artifact.manifest, network)
     if network.decides:
         usual = replace(usual, p999=None)
     tolerance = tolerance or usual
@@ -137,6 +140,13 @@ def verify(
     }
     reasons = _beyond(record, tolerance, measure)
     return {**record, "status": FAILED, "reason": "; ".join(reasons)} if reasons else record
+
+
+def _tolerance(manifest: Manifest, network: Network) -> Tolerance:
+    by_precision = TOLERANCES[network.task]
+    if manifest.floats == "bfloat16":  # integers or not
+        return by_precision["bfloat16"]
+    return QUANTIZED if is_quantized(network) else by_precision[manifest.precision]
 
 
 def _window(sample: Sample, artifact: Artifact) -> tuple[tuple[np.ndarray, ...], tuple[int, int]]:

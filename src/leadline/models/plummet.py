@@ -311,7 +311,8 @@ class Plummet(Network):
         if self.training or self.scale == 1:
             return self._forward(left, right)[0]
         left, right = (enlarge(image, self.scale, self.size_multiple) for image in (left, right))
-        return [reduce_disparity(found, size, self.scale) for found in self._forward(left, right)[0]]
+        found = self._forward(left, right)[0]
+        return [reduce_disparity(disparity, size, self.scale, self.size_multiple) for disparity in found]
 
     def _forward(
         self, left: Float[Tensor, "b 3 h w"], right: Float[Tensor, "b 3 h w"]

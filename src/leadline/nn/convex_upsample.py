@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from leadline.nn.forms import is_for_bfloat16, narrow
 from leadline.nn.layout import plane_by_plane
 
 
@@ -31,11 +32,26 @@ def convex_upsample(
     padded = F.pad(coarse, (1, 1, 1, 1), mode="replicate" if edge == "replicate" else "constant")
     channels = [padded] if padded.shape[1] == 1 else padded.split(1, 1)  # converters fail on a split into one part
     shares = [torch.exp(part - peak) for part in parts]
+    values = [_mix(channel, shares, (h, w)) for channel in channels]
+    return F.pixel_shuffle(torch.cat(values, 1), factor)
+
+
+def _mix(channel: Tensor, shares: list[Tensor], size: tuple[int, int]) -> Tensor:
+    """The neighbours of each value of a padded channel, by their shares."""
     # Sums begin with their first term: a tensor of zeros has converters transpose all that it is added to.
     total = reduce(torch.add, shares)
-    values = []
-    for channel in channels:
-        near = [channel[:, :, row : row + h, column : column + w] for row in range(3) for column in range(3)]
-        products = [share * neighbour for share, neighbour in zip(shares, near, strict=True)]
-        values.append(reduce(torch.add, products) / total)
-    return F.pixel_shuffle(torch.cat(values, 1), factor)
+    if not is_for_bfloat16():
+        products = [share * near for share, near in zip(shares, _neighbours(channel, size), strict=True)]
+        return reduce(torch.add, products) / total
+    high = narrow(channel)
+    low = channel - high
+    highs, lows = _neighbours(high, size), _neighbours(low, size)
+    beside = [(one - highs[4]) + (other - lows[4]) for one, other in zip(highs, lows, strict=True)]
+    products = [share * near for share, near in zip(shares, beside, strict=True)]
+    return (highs[4] + lows[4]) + narrow(reduce(torch.add, products) / total)
+
+
+def _neighbours(padded: Tensor, size: tuple[int, int]) -> list[Tensor]:
+    """The 3x3 of each value, row by row; the fifth is the value itself."""
+    h, w = size
+    return [padded[:, :, row : row + h, column : column + w] for row in range(3) for column in range(3)]

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from leadline.nn.forms import has_few_operations
+from leadline.nn.forms import has_few_operations, narrow
 
 LEAST_EXPONENT = -80.0
 
@@ -49,10 +49,9 @@ def local_soft_argmin(
         low = scores - scores.detach().amax(1, keepdim=True)
         # Below e^-80, which no sum notices, PyTorch's exp is ten times slower than above on a CPU.
         sharp, plain = torch.exp((low * sharpness).clamp(min=LEAST_EXPONENT)), torch.exp(low)
-    peak = (sharp * planes).sum(1, keepdim=True) / sharp.sum(1, keepdim=True)
-    window = (reach + 0.5 - (planes - peak).abs()).clamp(0, 1)
-    share = plain * window
+    peak = narrow((sharp * planes).sum(1, keepdim=True) / sharp.sum(1, keepdim=True))
+    beside = planes - peak
+    share = plain * (reach + 0.5 - beside.abs()).clamp(0, 1)
     # Between two equal peaks the window may be empty: then the middle of both is the answer.
-    moment, total = (share * planes).sum(1, keepdim=True), share.sum(1, keepdim=True)
-    least = 1e-3 * plain.sum(1, keepdim=True)
-    return (moment + least * peak) / (total + least) * spacing
+    total = share.sum(1, keepdim=True) + 1e-3 * plain.sum(1, keepdim=True)
+    return (peak + narrow((share * beside).sum(1, keepdim=True) / total)) * spacing

@@ -16,6 +16,7 @@ class SceneConfig:
     """How scenes are drawn. Probabilities are per scene unless said otherwise; each can be set to 0, for ablation."""
 
     max_disparity: float = 192.0  # px; no surface comes nearer
+    min_nearest: float = 10.0  # px; a scene's nearest surface lies about there or nearer, never beyond half the limit
     min_objects: int = 4
     max_objects: int = 16
     room: float = 0.3  # floor, ceiling, side and back walls
@@ -44,6 +45,8 @@ class SceneConfig:
     def __post_init__(self) -> None:
         if not 1 <= self.max_disparity <= 4096:
             raise UserError(f"scenes: max_disparity {self.max_disparity} is outside 1..4096 px")
+        if not self.min_nearest > 0:
+            raise UserError(f"scenes: min_nearest {self.min_nearest} must be more than 0 px")
         if not 0 <= self.min_objects <= self.max_objects:
             raise UserError(f"scenes: min_objects {self.min_objects} exceeds max_objects {self.max_objects}")
         if self.furnished + self.outdoors > 1:
@@ -52,7 +55,7 @@ class SceneConfig:
                 "and may be 1 together"
             )
         for name, value in vars(self).items():
-            is_probability = name not in ("max_disparity", "min_objects", "max_objects")
+            is_probability = name not in ("max_disparity", "min_nearest", "min_objects", "max_objects")
             if is_probability and not 0 <= value <= 1:
                 raise UserError(f"scenes: {name} is a probability, got {value}")
 
@@ -175,7 +178,7 @@ _COLUMN = {name: i for i, name in enumerate(FIELDS)}
 def draw_layers(rng: np.random.Generator, size: tuple[int, int], config: SceneConfig, bank: Bank) -> np.ndarray:
     """Draws one scene. Returns (layers, fields) float32, backgrounds first, then objects from far to near."""
     width = size[1]
-    nearest = draw_nearest(rng, largest_disparity(config, width))
+    nearest = draw_nearest(rng, config, width)
     backgrounds = _draw_backgrounds(rng, size, config, bank, nearest)
     count = int(rng.integers(config.min_objects, config.max_objects + 1))
     objects = [_draw_object(rng, size, config, bank, nearest, backgrounds) for _ in range(count)]
@@ -189,12 +192,13 @@ def largest_disparity(config: SceneConfig, width: int) -> float:
     return min(config.max_disparity, 0.45 * width)
 
 
-def draw_nearest(rng: np.random.Generator, limit: float) -> float:
-    """A scene's nearest disparity, px, up to `limit`.
+def draw_nearest(rng: np.random.Generator, config: SceneConfig, width: int) -> float:
+    """A scene's nearest disparity, px, in images of that width.
 
     Near and far vary by orders of magnitude between a tunnel and a table top, hence the logarithm.
     """
-    return np.exp(rng.uniform(np.log(min(10.0, 0.5 * limit)), np.log(limit)))
+    limit = largest_disparity(config, width)
+    return np.exp(rng.uniform(np.log(min(config.min_nearest, 0.5 * limit)), np.log(limit)))
 
 
 def _draw_backgrounds(

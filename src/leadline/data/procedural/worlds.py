@@ -58,7 +58,7 @@ def render_world(
 
     plain = ray_grid(size, 1, focal, centre, device)
     depth = solids.meet(pose, plain, focal, 1)[0][None]
-    scale = _draw_scale(rng, depth, largest_disparity(config, width))
+    scale = _draw_scale(rng, depth, config)
     right_pose = pose.copy()
     right_pose[:, 3] += pose[:, 0] * scale / focal
     left, right = scale / depth, scale / solids.meet(right_pose, plain, focal, 1)[0][None]
@@ -98,7 +98,8 @@ def _set_afloat(rng: np.random.Generator, room: Room, bank: Bank, aspect: float)
         room.surfaces = np.concatenate([room.surfaces, np.stack(put.surfaces)])
 
 
-def _draw_scale(rng: np.random.Generator, depth: Float[Tensor, "1 h w"], limit: float) -> float:
-    """Focal length times baseline, px m: nearly all lies within a disparity that is drawn, nothing beyond `limit`."""
+def _draw_scale(rng: np.random.Generator, depth: Float[Tensor, "1 h w"], config: SceneConfig) -> float:
+    """Focal length times baseline, px m: nearly all lies within a disparity that is drawn, nothing beyond the limit."""
+    width = depth.shape[-1]
     near = float(depth.flatten().kthvalue(max(depth.numel() // 33, 1)).values)
-    return min(draw_nearest(rng, limit) * near, limit * float(depth.min()))
+    return min(draw_nearest(rng, config, width) * near, largest_disparity(config, width) * float(depth.min()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from leadline.deploy.planes import planes_together
 from leadline.deploy.targets.onnx import to_model
 from leadline.deploy.targets.request import Made, Request
 from leadline.models.network import Network
+from leadline.nn.forms import for_bfloat16
 
 FILES = ("model.xml", "model.bin")
 
@@ -20,12 +22,15 @@ FILES = ("model.xml", "model.bin")
 def convert(network: Network, folder: Path, request: Request) -> Made:
     """Writes model.xml and model.bin. With float16 the weights are stored in half; the CPU computes in float32.
 
-    A network of 8 bits keeps them: OpenVINO's CPU plugin runs its convolutions in integers.
+    A network of 8 bits keeps them: OpenVINO's CPU plugin runs its convolutions in integers. With bfloat16 the graph is
+    one that bears being computed in it.
     """
     openvino = need("openvino", "openvino")
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / "model.onnx"
-        path.write_bytes(to_model(planes_together(network), request).SerializeToString())
+        with for_bfloat16() if request.precision == "bfloat16" else nullcontext():
+            graph = to_model(planes_together(network), request)
+        path.write_bytes(graph.SerializeToString())
         model = openvino.convert_model(str(path))
         _gather_flips(model)
         openvino.save_model(model, str(folder / FILES[0]), compress_to_fp16=request.precision == "float16")
