@@ -177,6 +177,7 @@ def test_tflite_has_our_scales_and_integers(bits, tmp_path):
     ("options", "target", "told"),
     [
         ({"bits": 4}, "openvino", "less than 8 bits"),
+        ({"bits": 4}, "openvino-bfloat16", "less than 8 bits"),
         ({}, "openvino-float16", "export the quantised network to openvino"),
         ({}, "caffe", "takes no quantised network"),
         ({}, "tflite-int8", "export the quantised network to tflite"),

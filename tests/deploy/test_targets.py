@@ -142,6 +142,46 @@ def test_openvino_float16_is_half_the_size(network, tmp_path):
     assert half.manifest.files["model.bin"]["bytes"] < 0.6 * full.manifest.files["model.bin"]["bytes"]
 
 
+@torch.no_grad()
+def test_openvino_bfloat16_tells_far_disparities_apart(tmp_path):
+    openvino = pytest.importorskip("openvino")
+    if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("this CPU has no bfloat16")
+    network = leadline.load("plummet-s", "cpu").network
+    wide = torch.rand(1, 3, 64, 512, generator=torch.Generator().manual_seed(4))
+    left, right = wide[..., :352], wide[..., 150:502]  # 150 px apart
+    expected = network(left, right).numpy()[..., 192:320]
+    assert np.median(np.abs(expected - 150)) < 1  # white noise: here and there it is mistaken
+    artifact = export(network, "openvino-bfloat16", tmp_path, (64, 352), verify_on=None)
+    assert artifact.manifest.floats == artifact.manifest.precision == "bfloat16"
+    found = artifact.predictor().session(left.numpy(), right.numpy())[..., 192:320]
+    assert 1e-3 < np.median(np.abs(found - expected)) < 0.05  # rounded to bfloat16, 150 px would be 0.25 px off
+    made_for_it = [
+        node.get_type_name() for node in openvino.Core().read_model(str(artifact.folder / "model.xml")).get_ops()
+    ]
+    plain = export(network, "openvino", tmp_path, (64, 352), verify_on=None).folder / "model.xml"
+    as_it_is = [node.get_type_name() for node in openvino.Core().read_model(str(plain)).get_ops()]
+    assert made_for_it.count("Convolution") == as_it_is.count("Convolution") + 4
+
+
+def test_openvino_bfloat16_is_float32_where_the_cpu_has_no_other(network, monkeypatch, tmp_path):
+    openvino = pytest.importorskip("openvino")
+    artifact = export(network, "openvino-bfloat16", tmp_path, SIZE, verify_on=None)
+    asked = {}
+
+    class Core(openvino.Core):
+        def get_property(self, *names):
+            return ["FP32", "INT8"] if "OPTIMIZATION_CAPABILITIES" in names else super().get_property(*names)
+
+        def compile_model(self, model, device_name=None, config=None):
+            asked.update(config)
+            return super().compile_model(model, device_name, config)
+
+    monkeypatch.setattr(openvino, "Core", Core)
+    same_as_a_predictor(artifact, network)
+    assert asked["INFERENCE_PRECISION_HINT"] == "f32"
+
+
 def test_tflite(network, images, expected, tmp_path):
     pytest.importorskip("litert_torch")
     litert = pytest.importorskip("ai_edge_litert.interpreter")

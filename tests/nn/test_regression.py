@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from leadline.nn.forms import few_operations
+from leadline.nn.forms import few_operations, for_bfloat16
 from leadline.nn.regression import local_soft_argmin, soft_argmin
 
 
@@ -16,9 +16,10 @@ def test_local_soft_argmin_stays_on_the_higher_of_two_peaks():
     assert soft_argmin(scores, 4.0).item() > expected + 20
 
 
-def test_both_forms_of_local_soft_argmin_are_the_same():
+@pytest.mark.parametrize("form", [few_operations, for_bfloat16])
+def test_all_forms_of_local_soft_argmin_are_the_same(form):
     scores = 10 * torch.randn(2, 24, 4, 6)
-    with few_operations():
+    with form():
         expected = local_soft_argmin(scores, 4.0)
     torch.testing.assert_close(local_soft_argmin(scores, 4.0), expected)
     torch.testing.assert_close(local_soft_argmin(scores + 1e3, 4.0), expected, atol=2e-2, rtol=0)  # no overflow

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from leadline.nn.convex_upsample import convex_upsample
 from leadline.nn.correlation import correlation_volume
-from leadline.nn.forms import few_operations
+from leadline.nn.forms import few_operations, for_bfloat16
 from leadline.nn.plane_conv import PlaneConv
 
 
@@ -83,6 +83,8 @@ def test_convex_upsampling_against_unfold():
     share = torch.softmax(weights.reshape(2, 9, 16, 4, 5), 1)
     expected = F.pixel_shuffle((share * neighbours).sum(1), 4)
     torch.testing.assert_close(convex_upsample(coarse, weights, 4), expected)
+    with for_bfloat16():
+        torch.testing.assert_close(convex_upsample(coarse, weights, 4), expected)
 
 
 def test_convex_upsampling_stays_between_the_coarse_values():

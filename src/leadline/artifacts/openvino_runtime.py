@@ -17,7 +17,7 @@ def open_session(folder: Path, manifest: Manifest, threads: int | None = None) -
     openvino = need("openvino", "openvino")
     path = single_file(folder, manifest, ".xml")
     core = openvino.Core()
-    # float32 stays float32: by itself the CPU plugin computes in bfloat16 where the CPU can. Some that cannot imitate it.
+    # float32 stays float32: by itself the CPU plugin computes in bfloat16 where the CPU can, or imitates it.
     narrow = manifest.floats == "bfloat16" and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     config = {"INFERENCE_PRECISION_HINT": "bf16" if narrow else "f32", "PERFORMANCE_HINT": "LATENCY"}
     if threads:

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Size, Tensor
 
 from leadline.nn.forms import is_for_bfloat16, narrow
 from leadline.nn.layout import plane_by_plane
@@ -28,15 +28,14 @@ def convex_upsample(
     """
     parts = plane_by_plane(weights).chunk(9, 1)
     peak = reduce(torch.maximum, [part.detach() for part in parts])  # its gradient cancels in the quotient
-    h, w = coarse.shape[-2:]
     padded = F.pad(coarse, (1, 1, 1, 1), mode="replicate" if edge == "replicate" else "constant")
     channels = [padded] if padded.shape[1] == 1 else padded.split(1, 1)  # converters fail on a split into one part
     shares = [torch.exp(part - peak) for part in parts]
-    values = [_mix(channel, shares, (h, w)) for channel in channels]
+    values = [_mix(channel, shares, coarse.shape[-2:]) for channel in channels]
     return F.pixel_shuffle(torch.cat(values, 1), factor)
 
 
-def _mix(channel: Tensor, shares: list[Tensor], size: tuple[int, int]) -> Tensor:
+def _mix(channel: Tensor, shares: list[Tensor], size: Size) -> Tensor:
     """The neighbours of each value of a padded channel, by their shares."""
     # Sums begin with their first term: a tensor of zeros has converters transpose all that it is added to.
     total = reduce(torch.add, shares)
@@ -51,7 +50,7 @@ def _mix(channel: Tensor, shares: list[Tensor], size: tuple[int, int]) -> Tensor
     return (highs[4] + lows[4]) + narrow(reduce(torch.add, products) / total)
 
 
-def _neighbours(padded: Tensor, size: tuple[int, int]) -> list[Tensor]:
+def _neighbours(padded: Tensor, size: Size) -> list[Tensor]:
     """The 3x3 of each value, row by row; the fifth is the value itself."""
     h, w = size
     return [padded[:, :, row : row + h, column : column + w] for row in range(3) for column in range(3)]
