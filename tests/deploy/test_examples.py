@@ -16,6 +16,8 @@ from leadline.deploy import export
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 CASES = {
     "onnx": ("onnx_minimal.py", "onnxruntime"),
+    "openvino": ("openvino_minimal.py", "openvino"),
+    "openvino-bfloat16": ("openvino_minimal.py", "openvino"),
     "tflite": ("tflite_minimal.py", "ai_edge_litert"),
     "caffe": ("opencv_caffe.py", "cv2"),
 }
