@@ -117,6 +117,17 @@ def test_disparities_stay_in_range_and_reach_far():
     assert disparity.flatten(1).amax(1).min() < 20  # tunnels and table tops both occur
 
 
+@pytest.mark.parametrize("world", [{}, {"furnished": 1.0}, {"outdoors": 1.0}])
+def test_scenes_can_be_asked_to_begin_nearer(world):
+    far, near = (
+        render_stereo(1, range(6), (96, 320), SceneConfig(max_disparity=100, min_nearest=least, **world)).disparity
+        for least in (10.0, 50.0)
+    )
+    shown = near.flatten(1).quantile(0.98, 1)  # half the limit, unless what is drawn nearest lies outside the view
+    assert shown.median() > 40
+    assert shown.median() > far.flatten(1).quantile(0.98, 1).median()
+
+
 @pytest.mark.parametrize(
     "fault", ["photometric", "blur", "noise", "vignetting", "misalignment", "greyscale", "low_light", "reflections"]
 )
@@ -220,3 +231,5 @@ def test_bad_scene_options_are_refused():
         SceneConfig(noise=1.5)
     with pytest.raises(UserError, match="max_disparity"):
         SceneConfig(max_disparity=0.0)
+    with pytest.raises(UserError, match="min_nearest"):
+        SceneConfig(min_nearest=0.0)
