@@ -1,11 +1,12 @@
 """Accuracy against latency of what ships, beside what else there is: the table and the picture of docs/deploy.md.
 
-    python benchmarks/accuracy_latency.py --data folder:/data/samples [--threads 2] [MODEL ...]
+    python benchmarks/accuracy_latency.py --data folder:/data/samples [--threads 2] [--folder out/latency] [MODEL ...]
 
 `leadline benchmark` for a fixed list: plummet-s, plummet-m and plummet-r in PyTorch and, exported first, in every
-installed runtime (the larger two in the fastest ones), and in 8 bits in OpenVINO; the classical algorithms; and
-MobileStereoNet-2D, whose weights do not ship, for its latency alone. Writes benchmarks/results/accuracy_latency.csv
-and docs/images/accuracy_latency.png.
+installed runtime (the larger two in the fastest ones), and in 8 bits in OpenVINO, plummet-s also with bfloat16 between
+them; the classical algorithms; and MobileStereoNet-2D, whose weights do not ship, for its latency alone. With --folder
+the artifacts stay, and those that are there are taken as they are. Writes benchmarks/results/accuracy_latency.csv and
+docs/images/accuracy_latency.png.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from pathlib import Path
 
 import leadline
 import leadline.compress
+from leadline.artifacts.artifact import is_artifact
 from leadline.cli.benchmark import print_table
 from leadline.cli.options import parse_size
 from leadline.deploy import TARGETS
 from leadline.errors import UserError
+from leadline.models.network import Network
 
 ROOT = Path(__file__).parent.parent
 CSV = ROOT / "benchmarks" / "results" / "accuracy_latency.csv"
@@ -29,6 +32,7 @@ PICTURE = ROOT / "docs" / "images" / "accuracy_latency.png"
 FASTEST = ("onnx", "openvino", "tflite", "tflite-int8")
 # plummet-r in tflite-int8: its calibration at full size needs more than 24 GB. plummet-m in TFLite: slow, as plummet-r.
 EXPORTED = {"plummet-s": tuple(TARGETS), "plummet-m": FASTEST[:2], "plummet-r": FASTEST[:3]}
+IN_INTEGERS = {"plummet-s": ("openvino", "openvino-bfloat16"), "plummet-m": ("openvino",), "plummet-r": ("openvino",)}
 CLASSICAL = ["sgbm", "sgbm-padded", "bm"]
 
 
@@ -39,15 +43,21 @@ def main() -> None:
     parser.add_argument("--size", default="384x1248", metavar="HxW", help="of the timed pair and the exported models")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--folder", type=Path, help="for the artifacts [a temporary one]")
+    parser.add_argument("--export-only", action="store_true", help="measure nothing; for --folder")
     options = parser.parse_args()
     size = parse_size(options.size)
     kind, _, path = options.data.partition(":")
     data = f"{kind}:{Path(path).resolve()}" if Path(path).exists() else options.data
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
         models = options.models
         if not models:
             os.chdir(folder)  # so that the table names artifacts by their folders alone
             models = [model for name in EXPORTED for model in (name, *exported(name, size))] + CLASSICAL
+        if options.export_only:
+            return
         found = leadline.benchmark(
             models,
             data,
@@ -65,20 +75,24 @@ def main() -> None:
 def exported(name: str, size: tuple[int, int]) -> list[str]:
     """A network as an artifact of each of its targets whose libraries are here, of free size where one may choose."""
     network = leadline.load(name, "cpu").network  # type: ignore[attr-defined]
-    folders = []
-    for target in EXPORTED[name]:
-        print(f"exporting {name} to {target}", file=sys.stderr)
-        try:
-            leadline.export(network, target, name, size, dynamic=TARGETS[target].dynamic, verify_on=None)
-            folders.append(f"{name}/{target}")
-        except UserError as error:
-            print(f"left out: {error}", file=sys.stderr)
+    in_integers = leadline.compress.quantize(network)
+    folders = [one(network, target, name, size, dynamic=TARGETS[target].dynamic) for target in EXPORTED[name]]
+    folders += [one(in_integers, target, f"{name}-int8", size) for target in IN_INTEGERS[name]]
+    return [folder for folder in folders if folder]
+
+
+def one(network: Network, target: str, name: str, size: tuple[int, int], dynamic: bool = False) -> str | None:
+    """The folder of an artifact, made where it is not there yet; None where it cannot be."""
+    folder = Path(name) / target
+    if is_artifact(folder):
+        return str(folder)
+    print(f"exporting {name} to {target}", file=sys.stderr)
     try:
-        leadline.export(leadline.compress.quantize(network), "openvino", f"{name}-int8", size, verify_on=None)
-        folders.append(f"{name}-int8/openvino")
+        leadline.export(network, target, name, size, dynamic=dynamic, verify_on=None)
     except UserError as error:
         print(f"left out: {error}", file=sys.stderr)
-    return folders
+        return None
+    return str(folder)
 
 
 if __name__ == "__main__":
