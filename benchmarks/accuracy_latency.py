@@ -46,6 +46,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="for the artifacts [a temporary one]")
     parser.add_argument("--export-only", action="store_true", help="measure nothing; for --folder")
     options = parser.parse_args()
+    if options.export_only and not options.folder:
+        parser.error("--export-only needs --folder")
     size = parse_size(options.size)
     kind, _, path = options.data.partition(":")
     data = f"{kind}:{Path(path).resolve()}" if Path(path).exists() else options.data

@@ -31,14 +31,14 @@ def convex_upsample(
     padded = F.pad(coarse, (1, 1, 1, 1), mode="replicate" if edge == "replicate" else "constant")
     channels = [padded] if padded.shape[1] == 1 else padded.split(1, 1)  # converters fail on a split into one part
     shares = [torch.exp(part - peak) for part in parts]
-    values = [_mix(channel, shares, coarse.shape[-2:]) for channel in channels]
+    # Sums begin with their first term: a tensor of zeros has converters transpose all that it is added to.
+    total = reduce(torch.add, shares)
+    values = [_mix(channel, shares, total, coarse.shape[-2:]) for channel in channels]
     return F.pixel_shuffle(torch.cat(values, 1), factor)
 
 
-def _mix(channel: Tensor, shares: list[Tensor], size: Size) -> Tensor:
-    """The neighbours of each value of a padded channel, by their shares."""
-    # Sums begin with their first term: a tensor of zeros has converters transpose all that it is added to.
-    total = reduce(torch.add, shares)
+def _mix(channel: Tensor, shares: list[Tensor], total: Tensor, size: Size) -> Tensor:
+    """The neighbours of each value of a padded channel, by their shares of the total."""
     if not is_for_bfloat16():
         products = [share * near for share, near in zip(shares, _neighbours(channel, size), strict=True)]
         return reduce(torch.add, products) / total

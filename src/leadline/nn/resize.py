@@ -27,7 +27,7 @@ def reduce_disparity(
 ) -> Float[Tensor, "b 1 h w"]:
     """What was found on images that `enlarge` made, for those of `size`: without the grey, and in their px.
 
-    Where it can, by slices and products alone: what computes in bfloat16 would round disparities to whole px otherwise,
+    Where it can, by slices and products alone: what computes in bfloat16 would round disparities otherwise,
     as OpenVINO keeps only what comes after the last convolution, matrix product or resizing in float32.
 
     Args:
