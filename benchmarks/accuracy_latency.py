@@ -4,7 +4,8 @@
 
 `leadline benchmark` for a fixed list: plummet-s, plummet-m and plummet-r in PyTorch and, exported first, in every
 installed runtime (the larger two in the fastest ones), and in 8 bits in OpenVINO, with float32 and with bfloat16
-between them; the classical algorithms; and MobileStereoNet-2D, whose weights do not ship, for its latency alone. With
+between them; the classical algorithms; and MobileStereoNet-2D, whose weights do not ship, for its latency alone. All
+models at once would need more than 24 GB: a network takes turns with its artifacts, one network after the other. With
 --folder the artifacts stay, and those that are there are taken as they are. Writes
 benchmarks/results/accuracy_latency.csv and docs/images/accuracy_latency.png.
 """
@@ -34,6 +35,7 @@ FASTEST = ("onnx", "openvino", "openvino-bfloat16", "tflite")
 EXPORTED = {"plummet-s": tuple(TARGETS), "plummet-m": FASTEST[:3], "plummet-r": FASTEST}
 IN_INTEGERS = ("openvino", "openvino-bfloat16")
 CLASSICAL = ["sgbm", "sgbm-padded", "bm"]
+UNTRAINED = ("mobilestereonet-2d",)
 
 
 def main() -> None:
@@ -54,21 +56,28 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        models = options.models
-        if not models:
+        groups, untrained = [options.models], ()
+        if not options.models:
             os.chdir(folder)  # so that the table names artifacts by their folders alone
-            models = [model for name in EXPORTED for model in (name, *exported(name, size))] + CLASSICAL
+            groups, untrained = [*([name, *exported(name, size)] for name in EXPORTED), CLASSICAL], UNTRAINED
         if options.export_only:
             return
-        found = leadline.benchmark(
-            models,
-            data,
-            size=size,
-            threads=options.threads,
-            rounds=options.rounds,
-            untrained=() if options.models else ("mobilestereonet-2d",),
-            progress=lambda line: print(line, file=sys.stderr),
-        )
+        parts = [
+            leadline.benchmark(
+                group,
+                data,
+                size=size,
+                threads=options.threads,
+                rounds=options.rounds,
+                untrained=untrained if group is groups[-1] else (),
+                progress=lambda line: print(line, file=sys.stderr),
+            )
+            for group in groups
+        ]
+    found = parts[0]
+    for part in parts[1:]:
+        found.rows += part.rows
+        found.problems += [problem for problem in part.problems if problem not in found.problems]
     print_table(found)
     print(found.to_csv(CSV))
     print(found.draw(PICTURE))

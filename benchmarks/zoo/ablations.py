@@ -139,14 +139,14 @@ def draw() -> None:
     for name in dict.fromkeys(row["change"] for row in rows):
         of_name = [row for row in rows if row["change"] == name]
         means[name] = [fmean(float(row[column]) for row in of_name) for column in columns], len(of_name)
-    order = sorted(means, key=lambda name: (name != EVERYTHING, -means[name][0][0]))
+    order = sorted(means, key=lambda name: (not name.startswith(EVERYTHING), name != EVERYTHING, -means[name][0][0]))
     lines = [
         "| | EPE real | D1 | bad-1 | EPE rendered | D1 | bad-1 | seeds |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name in order:
         values, seeds = means[name]
-        label = name if name == EVERYTHING or name.startswith("with ") else f"without {name}"
+        label = name if name.startswith((EVERYTHING, "with ")) else f"without {name}"
         lines.append(f"| {label} | " + " | ".join(f"{value:.2f}" for value in values) + f" | {seeds} |")
     text = PAGE.read_text(encoding="utf-8")
     begin, end = "<!-- table ablations: written by benchmarks/zoo/ablations.py -->\n", "<!-- end of table -->"

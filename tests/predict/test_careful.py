@@ -84,6 +84,22 @@ def test_what_only_the_smaller_scale_is_sure_of_comes_from_there():
     assert np.abs(found[:, 230:370] - 20).max() < 1e-3
 
 
+def test_a_background_farther_than_what_both_scales_say_does_not_stand():
+    class Contradicted(Oracle):
+        """A step from 6 to 20 px; the right view, asked second and in a mirror, has 70 px instead of the 20."""
+
+        def _predict(self, left, right):
+            found, is_right = super()._predict(left, right), len(self.seen) % 2 == 0
+            near = 70 / 20 if is_right else 1
+            middle = left.shape[1] // 2
+            steps = (near, 0.3) if is_right else (0.3, near)
+            return found * np.repeat(np.float32(steps), [middle, left.shape[1] - middle])
+
+    found = Careful(Contradicted(20, 400, None)).predict(*[np.zeros((32, 400), np.uint8)] * 2)
+    assert np.abs(found[:, 20:180] - 6).max() < 0.1
+    assert np.abs(found[:, 240:] - 20).max() < 0.1
+
+
 def test_names():
     assert leadline.load("sgbm-padded:careful").name == "sgbm-padded:careful"
     assert leadline.load("sgbm:x1.5", num_disparities=64).max_disparity == 42

@@ -188,6 +188,7 @@ def benchmark(
                 row.accuracy, row.samples = found["accuracy"], found["samples"]
                 row.data = _short(data)
             rows.append(row)
+            worker.stop()  # large samples have made it large
         return Benchmark(rows, machine, problems, task)
     finally:
         for worker in workers:

@@ -24,9 +24,10 @@ class Careful(Predictor):
 
     The larger scale is 1.5 times the images' size, or as much as leaves the largest disparity within range: smaller
     than the images where they hold disparities that the predictor does not reach. Where both views agree there, its
-    disparity stands; else that of the smaller scale, if they agree there; what neither scale is sure of takes the
-    background beside it, since mostly it is hidden in the right view. Threshold, filling and the use of the range were
-    chosen on rendered scenes. With a range to look at it takes 6.7 times the time of one prediction by pixels.
+    disparity stands; else that of the smaller scale, if they agree there. What neither scale is sure of, mostly hidden
+    in the right view, takes the middle one of three: what either scale says, and the background beside it.
+    Threshold, filling and the use of the range were chosen on rendered scenes. With a range to look at it takes 6.7
+    times the time of one prediction by pixels.
     """
 
     task = Task.STEREO
@@ -44,8 +45,9 @@ class Careful(Predictor):
         fine, fine_sure = self._checked(left, right, factor)
         coarse, coarse_sure = self._checked(left, right, max(factor / STEP, SMALLEST))
         sure = fine_sure | coarse_sure
-        filled = fill_background(np.where(fine_sure, fine, coarse), sure)
-        return np.where(sure, filled, cv2.medianBlur(filled, 5))  # rows were filled one by one
+        background = fill_background(np.where(fine_sure, fine, coarse), sure)
+        smoothed = cv2.medianBlur(background, 5)  # rows were filled one by one
+        return np.where(sure, background, _middle(smoothed, fine, coarse))
 
     def factor_for(self, left: np.ndarray, right: np.ndarray) -> float:
         """The larger of the two scales: what the largest disparity allows, seen at half the size or less."""
@@ -66,3 +68,10 @@ class Careful(Predictor):
         predictor = Rescaled(self.inner, factor)
         disparity = predictor.predict(left, right)
         return disparity, left_right_difference(disparity, predict_right(predictor, left, right)) <= AGREES
+
+
+def _middle(
+    one: Float32[np.ndarray, "h w"], two: Float32[np.ndarray, "h w"], three: Float32[np.ndarray, "h w"]
+) -> Float32[np.ndarray, "h w"]:
+    """The median of three: np.median of them, without sorting a copy."""
+    return np.maximum(np.minimum(one, two), np.minimum(np.maximum(one, two), three))
